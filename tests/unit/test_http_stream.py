@@ -3,11 +3,15 @@ it makes of one that is none."""
 
 import html
 import json
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +24,7 @@ from support import free_port
 from llmpi.device.measure.http_answer import EndpointError, Found
 from llmpi.device.measure.http_events import LINE_BYTES, Messages
 from llmpi.device.measure.http_key import Key
-from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
+from llmpi.device.measure.http_stream import Answer, BusyError, Client, UnreachableError
 
 KEY = "s3cret-Qv81zz90-kLmn0p"
 NOTHING_TOLD = {
@@ -215,7 +219,11 @@ def test_nobody_there_is_no_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://[::1", "http://a:99999", "http://a b/", "http://\x01/"]
+    "address",
+    [
+        *("http://[::1", "http://a:99999", "http://a b/", "http://\x01/"),
+        *("https://.a/v1", "http://..", f"http://{'a' * 70}.b/", "http://[::1%25nope]:1/"),
+    ],
 )
 def test_an_address_that_is_none_is_told(address: str) -> None:
     with pytest.raises(UnreachableError):
@@ -239,6 +247,114 @@ def test_a_redirect_is_not_followed(status: int, monkeypatch: pytest.MonkeyPatch
 def test_who_is_not_there_by_its_own_account_is_no_result(status: int) -> None:
     with Endpoint(b"loading", status) as endpoint, pytest.raises(UnreachableError, match="loading"):
         ask(endpoint)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("below", ["", "/", "/a/v1", "/a/v1/", "/a%20b/@c/v1"])
+def test_all_paths_are_below_that_of_the_address(host: str, below: str) -> None:
+    heads = list[bytes]()
+
+    def talk(connection: socket.socket) -> None:
+        heads.append(connection.recv(65536))
+        connection.sendall(HEAD + b"\r\n" + events(piece("a"), END))
+
+    if host == "::1" and not has_ip6():
+        pytest.skip("no IPv6 here")
+    with raw(talk, host=host) as address:
+        assert Client(request(address + below)).complete("Once", 8, 5.0).text == "a"
+    line, named, *_ = heads[0].decode().split("\r\n")
+    assert line == f"POST {below.rstrip('/')}/completions HTTP/1.1"
+    assert named == f"Host: {address.partition('//')[2]}"
+
+
+def has_ip6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_key_in_the_address_is_told_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records and logs have the address."""
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    with pytest.raises(UnreachableError, match="is in the endpoint's url") as refused:
+        Client(request(f"http://127.0.0.1:1/{KEY}/v1", key="ENDPOINT_KEY"))
+    assert KEY not in str(refused.value)
+
+
+LOADS = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
+
+
+def test_who_still_loads_its_model_is_to_be_asked_again() -> None:
+    """As llama-server says it (tools/server/server-http.cpp)."""
+    with Endpoint(LOADS, 503) as endpoint, pytest.raises(BusyError, match="Loading") as busy:
+        ask(endpoint)
+    assert busy.value.again_s > 0
+    with Endpoint(b"overloaded", 503) as endpoint, pytest.raises(UnreachableError) as refused:
+        ask(endpoint)
+    assert not isinstance(refused.value, BusyError)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that nobody trusts, with its key."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("no openssl here")
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    names = ("-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    files = ("-keyout", str(path), "-out", str(path.with_suffix(".crt")))
+    subprocess.run([openssl, *made, *names, *files], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+def over_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_that_nobody_trusts_gets_no_key(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    heard = list[bytes]()
+    with raw(lambda c: heard.append(c.recv(65536)), over_tls(certificate)) as address:
+        client = Client(request(address, key="ENDPOINT_KEY"))
+        with pytest.raises(UnreachableError, match=r"cannot be reached.*CERTIFICATE_VERIFY_FAILED"):
+            client.complete("Once", 8, 5.0)
+    assert b"".join(heard) == b""
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_answer_comes_through_tls(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    """And one that is cut is none, whether or not the end of the connection is told."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
+    body = events(piece("a"), END)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"\r\n" + (body[:80] if cut else body))
+
+    with raw(talk, over_tls(certificate)) as address:
+        client = Client(request(address))
+        if cut:
+            with pytest.raises(EndpointError, match=r"breaks off|broke off"):
+                client.complete("Once", 8, 5.0)
+        else:
+            assert client.complete("Once", 8, 5.0).text == "a"
+
+
+def test_tls_to_who_has_none_is_words() -> None:
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        address = endpoint.address.replace("http:", "https:")
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            Client(request(address)).complete("Once", 8, 5.0)
 
 
 def test_half_a_character_costs_no_answer() -> None:

@@ -145,6 +145,33 @@ def test_a_thought_without_end_is_no_answer() -> None:
         asked(asking(endpoint, ["Why?"]))
 
 
+def test_who_says_all_in_its_thought_has_not_answered() -> None:
+    """Whether the thought ended is not told; an empty answer would pass for abstaining."""
+    body = told("", reasoning_content="It is the ice.")
+    with Endpoint(lambda sent: told("ice") if sent["max_tokens"] > 8 else body) as endpoint:
+        with pytest.raises(UnreachableError, match="ended in its thought"):
+            asked(asking(endpoint, ["Why?"]))
+        [said] = asked(asking(endpoint, ["Why?"], thinking_tokens=8))["answers"]
+    assert (said["text"], said["error"]) == ("ice", None)
+
+
+def test_a_thought_that_ends_in_the_text_may_be_followed_by_nothing() -> None:
+    with Endpoint(told("<think>hm</think>")) as endpoint:
+        [said] = asked(asking(endpoint, ["Why?"]))["answers"]
+    assert (said["text"], said["error"]) == ("", None)
+
+
+def test_more_tokens_than_a_prompt_can_have_are_not_told() -> None:
+    def answer(sent: dict[str, Any]) -> bytes:
+        count = 10**8 if sent["messages"][0]["content"] == "bad" else 40
+        end = {"choices": [{"delta": {"content": "ice"}, "finish_reason": "stop"}]}
+        return events(end, {"choices": [], "usage": {"prompt_tokens": count}})
+
+    with Endpoint(answer) as endpoint:
+        found = asked(asking(endpoint, ["bad", "good"]))["answers"]
+    assert [said["prompt_tokens"] for said in found] == [0, 40]
+
+
 def one_fails(what: bytes) -> Callable[[dict[str, Any]], bytes]:
     return lambda sent: what if sent["messages"][0]["content"] == "bad" else told("ice")
 

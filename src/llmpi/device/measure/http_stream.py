@@ -49,6 +49,8 @@ KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
 """By its own account, or by who stands in front of it."""
+LOADS, LOADS_S = "loading model", 5
+"""As llama-server says with a 503 until its model is there, and when to ask again."""
 
 
 class RefusedError(EndpointError):
@@ -60,7 +62,7 @@ class UnreachableError(EndpointError):
 
 
 class BusyError(UnreachableError):
-    """It asks to come again after so many seconds."""
+    """It is to be asked again after so many seconds."""
 
     def __init__(self, message: str, again_s: int) -> None:
         super().__init__(message)
@@ -215,7 +217,7 @@ class Client:
                     context.set_alpn_protocols(["http/1.1"])
                     opened.sock = context.wrap_socket(connected, server_hostname=host)
                 opened.sock.settimeout(seconds)
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError) as error:  # of a name that is none, too
                 raise self._unreachable("cannot be reached", str(error)) from None
             yield opened, url.path.rstrip("/")
 
@@ -274,6 +276,8 @@ class Client:
 
     def _check_busy(self, response: HTTPResponse, what: str, said: str) -> None:
         after = response.getheader("Retry-After", "")
+        if response.status == 503 and not after and LOADS in said.lower():
+            after = str(LOADS_S)
         if after.isascii() and after.isdecimal() and len(after) < 6:
             raise BusyError(str(self._unreachable(what, said)), int(after))
 
@@ -397,5 +401,10 @@ def _key(asked: EndpointRequest) -> Key | None:
         raise UnreachableError(
             f"{asked['url']}: its key is to be in the environment variable {name}, which is not "
             "set where the client runs: here for a local device, on the board for one behind SSH"
+        )
+    if key.is_whole_in(asked["url"]):
+        raise UnreachableError(
+            f"the key in the environment variable {name} is in the endpoint's url, too, which "
+            "results and logs tell: leave it out there"
         )
     return key

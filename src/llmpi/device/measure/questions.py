@@ -8,17 +8,19 @@ from typing import IO
 
 from llmpi.device.machine.alone import machine_alone, waiting
 from llmpi.device.measure.http_answer import EndpointError
-from llmpi.device.measure.http_stream import Client, UnreachableError
+from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.patience import patient
 from llmpi.device.records import Asked, AskRequest, Said
 from llmpi.engine.progress import Progress
-from llmpi.engine.records import Failed, Message
+from llmpi.engine.records import Failed, Message, Served
 from llmpi.engine.supervise import Death, supervise
 
 ANSWER_S = 600.0
 """A question that takes longer has no answer."""
 PROBE: list[Message] = [{"role": "user", "content": "Say yes."}]
 PROBE_TOKENS = 16
+TEMPLATE_TOKENS = 10_000
+"""A chat template adds fewer; and no token is less than a byte."""
 THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
 """Around a thought that an endpoint leaves in the text; most templates spell it so."""
 
@@ -89,15 +91,30 @@ def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple
     except EndpointError as error:
         return {**NOTHING, "error": str(error)}, None
     thought, text = parted(answer.thought, answer.text)
-    cut = thought is not None and not text and not answer.stopped
     return {
         "text": text,
         "thought": thought,
-        "prompt_tokens": answer.served["prompt_tokens"] or 0,
+        "prompt_tokens": _prompt_tokens(messages, answer.served),
         "new_tokens": min(answer.served["output_tokens"] or len(answer.pieces), tokens),
         "stopped": answer.stopped,
-        "error": f"its thought did not end within {tokens} tokens" if cut else None,
+        "error": _without_answer(thought, text, answer, tokens),
     }, answer.server
+
+
+def _without_answer(thought: str | None, text: str, answer: Answer, tokens: int) -> str | None:
+    """Why what was said is none: all of it is a thought."""
+    if thought is None or text.strip():
+        return None
+    if not answer.stopped:
+        return f"its thought did not end within {tokens} tokens"
+    return "it ended in its thought: there is nothing behind it" if answer.thought else None
+
+
+def _prompt_tokens(messages: Sequence[Message], served: Served) -> int:
+    """As the endpoint counts them; 0 where it tells none, or what cannot be."""
+    most = TEMPLATE_TOKENS + sum(len(message["content"].encode()) for message in messages)
+    told = served["prompt_tokens"] or 0
+    return told if told <= most else 0
 
 
 NOTHING: Said = {
