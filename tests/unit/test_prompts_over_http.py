@@ -37,7 +37,7 @@ from llmpi.study.tasks.ab import AbTask
 def told(text: str, reason: str = "stop") -> bytes:
     """A chat's answer in a stream."""
     delta = {"choices": [{"delta": {"content": text}, "finish_reason": None}]}
-    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    usage = {"prompt_tokens": 40, "completion_tokens": 8 if reason == "length" else 2}
     end = {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
     return events(delta, end)
 

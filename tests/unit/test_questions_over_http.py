@@ -161,6 +161,23 @@ def test_a_thought_that_ends_in_the_text_may_be_followed_by_nothing() -> None:
     assert (said["text"], said["error"]) == ("", None)
 
 
+@pytest.mark.parametrize(("tokens", "is_answer"), [(3, False), (8, True)])
+def test_an_answer_that_a_context_cuts_is_none(tokens: int, is_answer: bool) -> None:
+    """As Ollama, which then ends for its `length`, too."""
+
+    def answer(sent: dict[str, Any]) -> bytes:
+        bad = sent["messages"][0]["content"] == "bad"
+        told = {"done": True, "done_reason": "length" if bad else "stop", "eval_count": tokens}
+        return json.dumps({"message": {"content": "the ice"}, **told}).encode()
+
+    with Endpoint(answer) as endpoint:
+        said, other = asked(asking(endpoint, ["bad", "good"], "ollama"))["answers"]
+        assert all(sent["shift"] is False for sent in endpoint.asked)
+    assert (said["text"], said["stopped"]) == ("the ice", False)
+    assert ("num_ctx" in str(said["error"])) != is_answer
+    assert other["error"] is None
+
+
 def test_more_tokens_than_a_prompt_can_have_are_not_told() -> None:
     def answer(sent: dict[str, Any]) -> bytes:
         count = 10**8 if sent["messages"][0]["content"] == "bad" else 40

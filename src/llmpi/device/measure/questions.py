@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.measure.context import LONGER
 from llmpi.device.measure.http_answer import EndpointError
 from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.patience import patient
@@ -21,6 +22,9 @@ PROBE: list[Message] = [{"role": "user", "content": "Say yes."}]
 PROBE_TOKENS = 16
 TEMPLATE_TOKENS = 10_000
 """A chat template adds fewer; and no token is less than a byte."""
+LEAST_SHARE = 0.9
+"""Of the tokens that an answer may have, which one that was cut there has by the endpoint's own
+count; some count no thoughts."""
 THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
 """Around a thought that an endpoint leaves in the text; most templates spell it so."""
 
@@ -102,8 +106,12 @@ def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple
 
 
 def _without_answer(thought: str | None, text: str, answer: Answer, tokens: int) -> str | None:
-    """Why what was said is none: all of it is a thought."""
-    if thought is None or text.strip():
+    """Why what was said is none: all of it is a thought, or it was cut before its bound."""
+    told = answer.served["output_tokens"]
+    if thought is None:
+        short = not answer.stopped and told and told < LEAST_SHARE * tokens
+        return f"it was cut after {told} of {tokens} tokens: {LONGER}" if short else None
+    if text.strip():
         return None
     if not answer.stopped:
         return f"its thought did not end within {tokens} tokens"
