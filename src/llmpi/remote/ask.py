@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -45,11 +45,17 @@ class Asking(TypedDict, Generic[How]):
     questions: How
 
 
+class Scored(TypedDict):
+    """The record of answers, of whichever kind of task."""
+
+    status: Literal["ok"]
+
+
 def ask_task(
     session: tuple[str, str, str, str],
     spec: Asking[How],
     conversations: Sequence[list[Message]],
-    score: Callable[[EndpointRequest, Sequence[Asked]], object],
+    score: Callable[[EndpointRequest, Sequence[Asked]], Scored],
     *,
     what: str,
     gguf: Path,
@@ -110,7 +116,7 @@ def ask_there(
     Raises:
         LlmpiError: the device, the endpoint or the way to it failed; a question is too long.
     """
-    found = []
+    found, parts = [], [*_parts(name, conversations)]
     request: AskRequest = {
         "what": what,
         "endpoint": endpoint,
@@ -122,7 +128,7 @@ def ask_there(
     with connected(name, device) as reached:
         ensure_ready(reached, provisioned, "llmpi.device.measure.questions")
         told = _asked(reached, request)["thinking_told"]
-        for part in _parts(name, conversations):
+        for part in parts:
             of_part: AskRequest = {**request, "conversations": part, "thinking_told": told}
             path = kept / f"{sha256_of_json(of_part)[:16]}.json"
             if not path.is_file():
