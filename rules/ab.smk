@@ -34,6 +34,7 @@ rule ask_prompts:
     input:
         code=code("ask_prompts"),
         prompts=lambda w: study.quality[w.task].prompts,
+        gguf=ancient(layout.GGUF),
         provisioned=layout.PROVISIONED,
     output:
         asked=layout.ASKED,

@@ -112,6 +112,7 @@ rule ask_endpoint:
     input:
         code=code("ask_endpoint"),
         questions=layout.QUESTIONS,
+        gguf=ancient(layout.GGUF),
         provisioned=layout.PROVISIONED,
     output:
         asked=layout.ASKED,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from llmpi.device.records import EndpointRequest
+
+HERE = "127.0.0.1"
 
 
 class Endpoint:
@@ -31,6 +34,9 @@ class Endpoint:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.refuses: frozenset[str] = frozenset()
+        """Fields of a request, and"""
+        self.unwell: frozenset[int] = frozenset()
+        """requests, by their numbers from 0, whatever is in them."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,7 +46,8 @@ class Endpoint:
                 sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.asked.append({"path": self.path, **sent})
                 outer.keys.append(self.headers["Authorization"])
-                refused = outer.refuses & sent.keys()
+                unwell = len(outer.asked) - 1 in outer.unwell
+                refused = outer.refuses & sent.keys() or unwell
                 self.send_response(400 if refused else status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -73,9 +80,12 @@ class Endpoint:
 
 
 @contextlib.contextmanager
-def raw(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+def raw(
+    talk: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None, host: str = HERE
+) -> Iterator[str]:
     """A server that does with every connection what a test wants: its address."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
 
         def serve() -> None:
             while True:
@@ -83,7 +93,11 @@ def raw(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                     connection, _ = server.accept()
                 except OSError:
                     return
-                with connection, contextlib.suppress(OSError):
+                with contextlib.ExitStack() as ends, contextlib.suppress(OSError):
+                    ends.enter_context(connection)
+                    if tls:
+                        connection = tls.wrap_socket(connection, server_side=True)
+                        ends.enter_context(connection)
                     talk(connection)
                     # What came and was not read would reset the connection, the answer with it.
                     connection.settimeout(5)
@@ -92,7 +106,8 @@ def raw(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                         pass
 
         threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        there = f"[{host}]" if ":" in host else host
+        yield f"http{'s' if tls else ''}://{there}:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
 
 

@@ -134,7 +134,7 @@ def test_own_prompts_in_process_and_over_http_on_one_sheet(copy: Work) -> None:
         **{"task": "ab", "prompts": "own.jsonl", "max_new_tokens": 12},
         "pairs": [["smollm2-135m/Q4_0", theirs]],
     }
-    pair = f"smollm2-135m-Q4_0-vs-{theirs.replace('/', '-')}"
+    pair = f"smollm2-135m,Q4_0,vs,{theirs.replace('/', ',')}"
     with server(copy.folder, llama_cpp_python(gguf_of(copy)), "/v1/models") as address:
         work = asking(copy, server={"url": f"{address}/v1"}).write()
         work.snakemake("--", f"results/ab/small/own/{pair}.json")

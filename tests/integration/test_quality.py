@@ -269,7 +269,7 @@ def test_divergence_and_pairs_are_in_the_report(study) -> None:
     assert topics["Q8_0"]["top1_agreement_pct"] > topics["Q4_0"]["top1_agreement_pct"]
     folder = study.folder / "results/ab/quality/own"
     pairs = sorted(path.name for path in folder.glob("*.html"))
-    assert pairs == [f"smollm2-135m-F16-vs-smollm2-135m-{q}.html" for q in ("Q4_0", "Q8_0")]
+    assert pairs == [f"smollm2-135m,F16,vs,smollm2-135m,{q}.html" for q in ("Q4_0", "Q8_0")]
     page = (study.folder / "results/report/quality/index.html").read_text()
     assert "own: A smollm2-135m/F16, B smollm2-135m/Q8_0" in page
     assert "Kullback-Leibler" in page
@@ -277,7 +277,7 @@ def test_divergence_and_pairs_are_in_the_report(study) -> None:
 
 def test_a_saved_judgement_is_read_back(study, tmp_path: Path) -> None:
     work = study.clone(tmp_path / "work")
-    pair = "smollm2-135m-F16-vs-smollm2-135m-Q4_0"
+    pair = "smollm2-135m,F16,vs,smollm2-135m,Q4_0"
     key = read(work.folder / f"results/ab/quality/own/{pair}.key.json", Key)
     asked = [name for name, sides in key["prompts"].items() if sides["left"]]
     saved = {"sheet": key["sheet"], "judge": "Ada", "judgements": []}

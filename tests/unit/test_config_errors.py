@@ -371,6 +371,14 @@ BAD = {
         "11: runtimes.r.endpoint.url: an address holds no user and no password: a config is shown "
         "to others; put the key into an environment variable, and name that: key_variable",
     ),
+    "endpoint with a key in what is no address": (
+        (
+            "quality:",
+            f"runtimes:\n  r: {{endpoint: {SERVED.replace('http://x', 'x?key=abc')}}}\nquality:",
+        ),
+        "11: runtimes.r.endpoint.url: this address does not look right; it must match "
+        "^https?://[^\\s\\x00-\\x1f\\x7f]+$",
+    ),
     "endpoint with a key in its address": (
         (
             "quality:",

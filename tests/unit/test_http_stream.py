@@ -3,11 +3,15 @@ it makes of one that is none."""
 
 import html
 import json
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,13 +22,9 @@ from hypothesis import strategies as st
 from support import free_port
 
 from llmpi.device.measure.http_answer import EndpointError, Found
+from llmpi.device.measure.http_events import LINE_BYTES, Messages
 from llmpi.device.measure.http_key import Key
-from llmpi.device.measure.http_stream import (
-    LINE_BYTES,
-    Answer,
-    Client,
-    UnreachableError,
-)
+from llmpi.device.measure.http_stream import Answer, BusyError, Client, UnreachableError
 
 KEY = "s3cret-Qv81zz90-kLmn0p"
 NOTHING_TOLD = {
@@ -143,13 +143,44 @@ def test_a_chat_is_asked_as_one_and_its_thoughts_count() -> None:
     assert asked["messages"] == [{"role": "user", "content": "Once"}]
 
 
-def test_who_refuses_more_than_openais_fields_is_asked_without() -> None:
+@pytest.mark.parametrize(
+    ("refuses", "unwell", "tried"),
+    [
+        ((), (), [True]),
+        (("ignore_eos",), (), [True, False, True]),
+        (("ignore_eos",), (0, 2), [True, False, True]),
+        ((), (0,), [True, False, True]),
+    ],
+)
+def test_what_it_takes_is_found_out_once_and_by_no_chance(
+    refuses: tuple[str, ...], unwell: tuple[int, ...], tried: list[bool]
+) -> None:
+    """With what is beyond OpenAI's API, without, and with it again."""
     with Endpoint(events(piece("a"), END)) as endpoint:
-        endpoint.refuses = frozenset({"ignore_eos"})
+        endpoint.refuses, endpoint.unwell = frozenset(refuses), frozenset(unwell)
         client = Client(request(endpoint.address))
-        client.complete("Once", 8, 5.0)
+        client.try_out(lambda: client.complete("Once", 8, 5.0))
+        assert ["ignore_eos" in asked for asked in endpoint.asked] == tried
         client.complete("Twice", 8, 5.0)
-        assert ["ignore_eos" in asked for asked in endpoint.asked] == [True, False, False]
+        assert ("ignore_eos" in endpoint.asked[-1]) != bool(refuses)
+
+
+def test_who_refuses_the_request_itself_is_told() -> None:
+    with Endpoint(b"no such model", 422) as endpoint:
+        client = Client(request(endpoint.address))
+        with pytest.raises(EndpointError, match="422: no such model"):
+            client.try_out(lambda: client.complete("Once", 8, 5.0))
+
+
+def test_a_refusal_on_the_way_is_that_requests_alone() -> None:
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        endpoint.unwell = frozenset({1})
+        client = Client(request(endpoint.address))
+        client.try_out(lambda: client.complete("Once", 8, 5.0))
+        with pytest.raises(EndpointError, match="400"):
+            client.complete("Twice", 8, 5.0)
+        client.complete("Again", 8, 5.0)
+        assert ["ignore_eos" in asked for asked in endpoint.asked] == [True] * 3
 
 
 def test_the_key_comes_from_the_environment_and_is_told_nowhere(
@@ -188,7 +219,11 @@ def test_nobody_there_is_no_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://[::1", "http://a:99999", "http://a b/", "http://\x01/"]
+    "address",
+    [
+        *("http://[::1", "http://a:99999", "http://a b/", "http://\x01/"),
+        *("https://.a/v1", "http://..", f"http://{'a' * 70}.b/", "http://[::1%25nope]:1/"),
+    ],
 )
 def test_an_address_that_is_none_is_told(address: str) -> None:
     with pytest.raises(UnreachableError):
@@ -214,18 +249,120 @@ def test_who_is_not_there_by_its_own_account_is_no_result(status: int) -> None:
         ask(endpoint)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("below", ["", "/", "/a/v1", "/a/v1/", "/a%20b/@c/v1"])
+def test_all_paths_are_below_that_of_the_address(host: str, below: str) -> None:
+    heads = list[bytes]()
+
+    def talk(connection: socket.socket) -> None:
+        heads.append(connection.recv(65536))
+        connection.sendall(HEAD + b"\r\n" + events(piece("a"), END))
+
+    if host == "::1" and not has_ip6():
+        pytest.skip("no IPv6 here")
+    with raw(talk, host=host) as address:
+        assert Client(request(address + below)).complete("Once", 8, 5.0).text == "a"
+    line, named, *_ = heads[0].decode().split("\r\n")
+    assert line == f"POST {below.rstrip('/')}/completions HTTP/1.1"
+    assert named == f"Host: {address.partition('//')[2]}"
+
+
+def has_ip6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_key_in_the_address_is_told_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records and logs have the address."""
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    with pytest.raises(UnreachableError, match="is in the endpoint's url") as refused:
+        Client(request(f"http://127.0.0.1:1/{KEY}/v1", key="ENDPOINT_KEY"))
+    assert KEY not in str(refused.value)
+
+
+LOADS = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
+
+
+def test_who_still_loads_its_model_is_to_be_asked_again() -> None:
+    """As llama-server says it (tools/server/server-http.cpp)."""
+    with Endpoint(LOADS, 503) as endpoint, pytest.raises(BusyError, match="Loading") as busy:
+        ask(endpoint)
+    assert busy.value.again_s > 0
+    with Endpoint(b"overloaded", 503) as endpoint, pytest.raises(UnreachableError) as refused:
+        ask(endpoint)
+    assert not isinstance(refused.value, BusyError)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that nobody trusts, with its key."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("no openssl here")
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    names = ("-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    files = ("-keyout", str(path), "-out", str(path.with_suffix(".crt")))
+    subprocess.run([openssl, *made, *names, *files], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+def over_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_that_nobody_trusts_gets_no_key(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KEY", KEY)
+    heard = list[bytes]()
+    with raw(lambda c: heard.append(c.recv(65536)), over_tls(certificate)) as address:
+        client = Client(request(address, key="ENDPOINT_KEY"))
+        with pytest.raises(UnreachableError, match=r"cannot be reached.*CERTIFICATE_VERIFY_FAILED"):
+            client.complete("Once", 8, 5.0)
+    assert b"".join(heard) == b""
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_answer_comes_through_tls(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    """And one that is cut is none, whether or not the end of the connection is told."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
+    body = events(piece("a"), END)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"\r\n" + (body[:80] if cut else body))
+
+    with raw(talk, over_tls(certificate)) as address:
+        client = Client(request(address))
+        if cut:
+            with pytest.raises(EndpointError, match=r"breaks off|broke off"):
+                client.complete("Once", 8, 5.0)
+        else:
+            assert client.complete("Once", 8, 5.0).text == "a"
+
+
+def test_tls_to_who_has_none_is_words() -> None:
+    with Endpoint(events(piece("a"), END)) as endpoint:
+        address = endpoint.address.replace("http:", "https:")
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            Client(request(address)).complete("Once", 8, 5.0)
+
+
 def test_half_a_character_costs_no_answer() -> None:
     """A bound on tokens may cut one; who sends its bytes as they are sends half of it."""
     half = json.dumps(piece("日")).encode().replace(b"\\u65e5", "日".encode()[:2])
     body = b"".join(b"data: " + line + b"\n\n" for line in (half, json.dumps(END).encode()))
     with Endpoint(body) as endpoint:
         assert [text for _, text in ask(endpoint).pieces] == ["\ufffd"]
-
-
-def test_lines_end_as_they_like_and_one_may_hold_several_events() -> None:
-    body = events(piece("a"), piece("b"), END).replace(b"\n\n", b"\r\n")
-    with Endpoint(body) as endpoint:
-        assert [text for _, text in ask(endpoint).pieces] == ["a", "b"]
 
 
 def test_usage_in_every_message_is_that_of_the_last() -> None:
@@ -263,6 +400,118 @@ def test_a_call_of_a_tool_is_no_answer(message: dict[str, object]) -> None:
     body = events(message)
     with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=r"gives .* up: tool_calls"):
         ask(endpoint, "chat")
+
+
+@pytest.mark.parametrize("content", [[{"type": "text", "text": "yes"}], {"a": 1}, 7, True])
+def test_content_that_is_no_text_is_no_answer(content: object) -> None:
+    """It would pass for a model that says nothing."""
+    said = {"choices": [{"delta": {"content": content}, "finish_reason": "stop"}]}
+    with Endpoint(events(said)) as endpoint, pytest.raises(EndpointError, match="no text"):
+        ask(endpoint, "chat")
+
+
+@pytest.mark.parametrize("error", [{"error": "gone"}, {"object": "error", "message": "gone"}])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_error_in_an_answer_of_status_200_is_words(error: object, indent: int | None) -> None:
+    body = json.dumps(error, indent=indent).encode()
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=r"an error: .*gone"):
+        ask(endpoint)
+
+
+def test_an_end_that_is_said_twice_is_one() -> None:
+    with Endpoint(events(piece("a"), END, END, {"choices": [], "usage": USAGE})) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+@pytest.mark.parametrize(
+    ("behind", "why"),
+    [
+        (piece("", finish_reason="stop"), "ends its answer twice"),
+        (piece("b"), "goes on behind the end"),
+    ],
+)
+def test_who_contradicts_himself_has_no_answer(behind: dict[str, object], why: str) -> None:
+    body = events(piece("a"), END, behind)
+    with Endpoint(body) as endpoint, pytest.raises(EndpointError, match=why):
+        ask(endpoint)
+
+
+def test_of_several_choices_the_one_that_was_asked_for_counts() -> None:
+    other = {"index": 1, "text": "b", "finish_reason": "stop"}
+    mine = {"index": 0, "text": "a", "finish_reason": "length"}
+    with Endpoint(events({"choices": [other]}, {"choices": [other, mine]})) as endpoint:
+        answer = ask(endpoint)
+    assert (answer.text, answer.stopped) == ("a", False)
+
+
+def test_numbers_that_are_none_cost_no_answer() -> None:
+    """Python's servers write NaN, which JSON does not have."""
+    odd = {"token_logprobs": [float("nan"), float("-inf")]}
+    timings = dict.fromkeys(TIMINGS, float("nan"))
+    usage = {"prompt_tokens": -7, "completion_tokens": float("inf")}
+    last = {"choices": [], "usage": usage, "timings": timings}
+    with Endpoint(events(piece("a", logprobs=odd), END, last)) as endpoint:
+        answer = ask(endpoint)
+    assert answer.text == "a"
+    assert answer.served.items() >= NOTHING_TOLD.items()
+
+
+def test_a_prompt_is_what_was_computed_and_what_was_in_the_cache() -> None:
+    """As llama-server's timings have it, where usage is missing."""
+    with Endpoint(events(piece("a"), END, {"choices": [], "timings": TIMINGS})) as endpoint:
+        assert ask(endpoint).served["prompt_tokens"] == 10
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "application/octet-stream"])
+def test_what_an_answer_is_said_to_be_is_not_believed(kind: str) -> None:
+    with Endpoint(events(piece("a"), END), headers={"Content-Type": kind}) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+def test_what_is_no_answer_is_told_as_what_it_is_said_to_be() -> None:
+    page = b"<!doctype html>\n\n<p>It works!</p>\n"
+    with (
+        Endpoint(page, headers={"Content-Type": "text/html"}) as endpoint,
+        pytest.raises(EndpointError, match="nothing of its API: text/html"),
+    ):
+        ask(endpoint)
+
+
+def test_an_answer_that_is_packed_is_told() -> None:
+    body, packed = events(piece("a"), END), {"Content-Encoding": "gzip"}
+    with Endpoint(body, headers=packed) as it, pytest.raises(EndpointError, match=r"packed.*gzip"):
+        ask(it)
+
+
+def test_who_says_that_all_is_over_before_the_end_is_not_waited_for() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"\r\n" + events(piece("a")))
+        connection.recv(1)
+
+    with raw(talk) as address, pytest.raises(EndpointError, match="in the middle of an answer"):
+        Client(request(address)).complete("Once", 8, 30.0)
+
+
+def test_who_ends_its_answer_and_says_no_more_has_ended_it() -> None:
+    """Nothing of the answer is missing behind why it ends."""
+    with Endpoint(events(piece("a"), END)[: -len("data: [DONE]\n\n")]) as endpoint:
+        assert ask(endpoint).text == "a"
+
+
+@pytest.mark.parametrize("how", ["length", "chunks"])
+def test_what_is_cut_is_no_short_answer(how: str) -> None:
+    body = events(piece("a"), piece("b"), END)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+        chunks = b"Transfer-Encoding: chunked\r\n\r\n" + f"{len(body):x}\r\n".encode()
+        head = HEAD + (length if how == "length" else chunks)
+        connection.sendall(head + body[: body.index(b"finish_reason") + 90])
+
+    with raw(talk) as address, pytest.raises(EndpointError, match=r"broke off|breaks off"):
+        Client(request(address)).complete("Once", 8, 5.0)
 
 
 def test_a_refusal_beside_the_text_is_no_answer() -> None:
@@ -522,10 +771,6 @@ def _told(messages: Sequence[object]) -> Any:
     """What a stream of these says of itself, without a server."""
 
     found = Found()
-    for line in _lines(messages):
-        found.add(line, 1, str)
+    for message in Messages(str).of(events(*messages)):
+        found.add(message, 1, str)
     return found.served()
-
-
-def _lines(messages: Sequence[object]) -> Iterator[bytes]:
-    yield from events(*messages).splitlines(keepends=True)

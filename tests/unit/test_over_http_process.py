@@ -46,6 +46,7 @@ def answering(
     together: bool = False,
     says: int | None = None,
     text: str = "a",
+    context: int | None = None,
 ) -> Callable[[dict[str, Any]], bytes]:
     """
     Args:
@@ -55,13 +56,15 @@ def answering(
         together: whether they come in one piece.
         says: that it gave so many; 0 for nothing.
         text: of each.
+        context: to half of which it cuts a prompt that does not fit it, as Ollama does.
     """
 
     def answer(asked: dict[str, Any]) -> bytes:
         count = tokens or asked["max_tokens"]
         pieces = [piece(text * count)] if together else [piece(text)] * count
+        prompt = len(vocabulary.tokenize(asked["prompt"])) + added
         usage = {
-            "prompt_tokens": len(vocabulary.tokenize(asked["prompt"])) + added,
+            "prompt_tokens": context // 2 + 2 if context and prompt > context else prompt,
             "completion_tokens": count if says is None else says,
             "prompt_tokens_details": {"cached_tokens": cached},
         }
@@ -109,6 +112,8 @@ def test_the_prompt_that_is_computed_is_the_one_asked_for(vocabulary: Model, add
     ("how", "why"),
     [
         ({"added": 1000}, "is `serves` right"),
+        ({"context": 48}, r"counts 26 tokens in a prompt that has 64 .* OLLAMA_CONTEXT_LENGTH"),
+        ({"context": 20}, r"counts 12 tokens .* --ctx-size"),
         ({"cached": 30}, "out of a cache"),
         ({"tokens": 3}, "ends after 3 tokens"),
         ({"together": True}, "came at 1 times"),

@@ -9,6 +9,8 @@ import made_records as made
 import pytest
 import small_results as small
 from endpoint import Endpoint, events, request
+from hypothesis import given
+from hypothesis import strategies as st
 from made_http import RUNTIMES, cell_over_http, served, session_over_http
 from made_records import write
 from pydantic import ValidationError
@@ -17,7 +19,7 @@ from small_results import CELL
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
-from llmpi.device.measure.http_stream import LINE_BYTES
+from llmpi.device.measure.http_events import LINE_BYTES
 from llmpi.device.measure.questions import NOTHING, asked
 from llmpi.quality.ab.asked import not_to_be_asked, score_asked
 from llmpi.quality.ab.pairs import compare_pair
@@ -29,12 +31,13 @@ from llmpi.study import inputs, settings
 from llmpi.study.decision import Constraints
 from llmpi.study.runs import asked_over_http
 from llmpi.study.study import Study
+from llmpi.study.tasks.ab import AbTask
 
 
 def told(text: str, reason: str = "stop") -> bytes:
     """A chat's answer in a stream."""
     delta = {"choices": [{"delta": {"content": text}, "finish_reason": None}]}
-    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    usage = {"prompt_tokens": 40, "completion_tokens": 8 if reason == "length" else 2}
     end = {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
     return events(delta, end)
 
@@ -51,6 +54,7 @@ OWN = {
     "held": {"task": "ab", "prompts": "prompts.jsonl", "grammar": True},
     "harness": {"task": "lm_eval", "tasks": ["arc_easy"]},
 }
+PART: Any = {"status": "ok", "on_device": True, "server": "s", "thinking_told": True}
 ASKED_WITH: Any = {"max_new_tokens": 8, "thinking_tokens": None}
 
 
@@ -63,7 +67,7 @@ def own_prompts(folder: Path, prompts: list[Any]) -> Path:
 def own_asked(path: Path, *said: dict[str, object]) -> AbAsked:
     """What is scored of what was said, in two parts."""
     parts: Any = [
-        {"status": "ok", "answers": answers, "on_device": True, "server": "s"}
+        {**PART, "answers": answers}
         for answers in (
             [{**NOTHING, **one} for one in said[:1]],
             [{**NOTHING, **o} for o in said[1:]],
@@ -130,6 +134,7 @@ def test_each_prompt_has_its_answer_or_says_why(tmp_path: Path) -> None:
             "what": "a test",
             "endpoint": request(endpoint.address),
             "conversations": [prompt.chat() for prompt in prompts],
+            "thinking_told": True,
             **ASKED_WITH,
         }
         part = asked(how)
@@ -260,12 +265,26 @@ def with_pair(a: str, b: str, **more: Any) -> Study:
 def test_a_pair_may_name_what_an_endpoint_answers() -> None:
     study = with_pair(*PAIRED)
     [pair] = inputs.all_pairs(study)
-    assert pair == "m-F16-vs-pi-m-F16-server"
+    assert pair == "m,F16,vs,pi,m,F16,server"
     assert inputs.pair(study, "own", pair) == [
         "results/quality/s/m/F16/f16/own.json",
         "results/asked/s/pi/m/F16/server/own.json",
     ]
     assert settings.pair(study, "own", pair)["names"] == [*PAIRED]
+
+
+PARTS = ("a", "b", "c", "vs", "a-b", "b-c", "a-vs-b", "vs-b", "a-vs")
+QUANT = st.sampled_from(["F16", "Q4_0-qat", "MIX-12tps-vs-b", "as-published.a--vs--b"])
+SLUGS = st.sampled_from(PARTS)
+NAMED = st.tuples(SLUGS, QUANT) | st.tuples(SLUGS, SLUGS, QUANT, SLUGS)
+
+
+@given(st.lists(st.tuples(NAMED, NAMED), unique=True, max_size=40))
+def test_no_two_pairs_have_one_name(pairs: list[Any]) -> None:
+    """`a-b` and `c` are not `a` and `b-c`."""
+    named = [("/".join(a), "/".join(b)) for a, b in pairs]
+    task = AbTask(task="ab", prompts="prompts.jsonl", pairs=named)
+    assert [*task.compared({}).values()] == pairs
 
 
 @pytest.mark.parametrize(

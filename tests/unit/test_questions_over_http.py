@@ -47,6 +47,7 @@ def asking(
         "conversations": [[{"role": "user", "content": text}] for text in texts],
         "max_new_tokens": 8,
         "thinking_tokens": None,
+        "thinking_told": True,
         **more,
     }
 
@@ -88,12 +89,34 @@ def test_ollama_is_asked_in_its_own_way() -> None:
     assert (said["new_tokens"], said["prompt_tokens"]) == (5, 0)
 
 
-def test_who_cannot_be_told_to_think_is_asked_all_the_same() -> None:
-    with Endpoint(told("the ice")) as endpoint:
-        endpoint.refuses = frozenset({"chat_template_kwargs"})
-        found = asked(asking(endpoint, ["Why?", "When?"]))
-        assert ["chat_template_kwargs" in one for one in endpoint.asked] == [True, False, False]
-    assert [said["error"] for said in found["answers"]] == [None, None]
+@pytest.mark.parametrize(("api", "field"), [("chat", "chat_template_kwargs"), ("ollama", "think")])
+@pytest.mark.parametrize("takes", [True, False])
+def test_whether_it_can_be_told_to_think_is_found_out(api: str, field: str, takes: bool) -> None:
+    """By a question that is none of the task's; a record says what came of it."""
+    line = {"message": {"content": "ice"}, "done": True, "done_reason": "stop"}
+    with Endpoint(json.dumps(line).encode() if api == "ollama" else told("ice")) as endpoint:
+        endpoint.refuses = frozenset() if takes else frozenset({field})
+        found = asked(asking(endpoint, ["Why?"], api, thinking_told=None))
+        assert [field in one for one in endpoint.asked] == ([True] * 2 if takes else [1, 0, 1, 0])
+        asks = [one["messages"][0]["content"] for one in endpoint.asked]
+        assert asks == ["Say yes."] * (len(asks) - 1) + ["Why?"]
+        assert found["thinking_told"] == takes
+        again = asked(asking(endpoint, ["Why?"], api, thinking_told=found["thinking_told"]))
+        assert (field in endpoint.asked[-1]) == takes
+    assert [said["error"] for said in found["answers"] + again["answers"]] == [None, None]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_refusal_by_chance_changes_no_other_question(number: int) -> None:
+    """Neither of the question that finds out, nor of one of the task's."""
+    with Endpoint(told("ice")) as endpoint:
+        endpoint.unwell = frozenset({number})
+        found = asked(asking(endpoint, ["Why?", "When?", "How?"], thinking_told=None))
+        sent = [one for one in endpoint.asked if one["messages"][0]["content"] != "Say yes."]
+    assert found["thinking_told"]
+    assert all(one["chat_template_kwargs"] == {"enable_thinking": False} for one in sent)
+    errors = [bool(said["error"]) for said in found["answers"]]
+    assert errors == [number == 1, number == 2, False]
 
 
 def test_to_say_nothing_is_an_answer() -> None:
@@ -120,6 +143,50 @@ def test_a_thought_that_is_left_in_the_text_is_no_answer(
 def test_a_thought_without_end_is_no_answer() -> None:
     with Endpoint(told("<think>hm", "length")) as endpoint, pytest.raises(UnreachableError):
         asked(asking(endpoint, ["Why?"]))
+
+
+def test_who_says_all_in_its_thought_has_not_answered() -> None:
+    """Whether the thought ended is not told; an empty answer would pass for abstaining."""
+    body = told("", reasoning_content="It is the ice.")
+    with Endpoint(lambda sent: told("ice") if sent["max_tokens"] > 8 else body) as endpoint:
+        with pytest.raises(UnreachableError, match="ended in its thought"):
+            asked(asking(endpoint, ["Why?"]))
+        [said] = asked(asking(endpoint, ["Why?"], thinking_tokens=8))["answers"]
+    assert (said["text"], said["error"]) == ("ice", None)
+
+
+def test_a_thought_that_ends_in_the_text_may_be_followed_by_nothing() -> None:
+    with Endpoint(told("<think>hm</think>")) as endpoint:
+        [said] = asked(asking(endpoint, ["Why?"]))["answers"]
+    assert (said["text"], said["error"]) == ("", None)
+
+
+@pytest.mark.parametrize(("tokens", "is_answer"), [(3, False), (8, True)])
+def test_an_answer_that_a_context_cuts_is_none(tokens: int, is_answer: bool) -> None:
+    """As Ollama, which then ends for its `length`, too."""
+
+    def answer(sent: dict[str, Any]) -> bytes:
+        bad = sent["messages"][0]["content"] == "bad"
+        told = {"done": True, "done_reason": "length" if bad else "stop", "eval_count": tokens}
+        return json.dumps({"message": {"content": "the ice"}, **told}).encode()
+
+    with Endpoint(answer) as endpoint:
+        said, other = asked(asking(endpoint, ["bad", "good"], "ollama"))["answers"]
+        assert all(sent["shift"] is False for sent in endpoint.asked)
+    assert (said["text"], said["stopped"]) == ("the ice", False)
+    assert ("num_ctx" in str(said["error"])) != is_answer
+    assert other["error"] is None
+
+
+def test_more_tokens_than_a_prompt_can_have_are_not_told() -> None:
+    def answer(sent: dict[str, Any]) -> bytes:
+        count = 10**8 if sent["messages"][0]["content"] == "bad" else 40
+        end = {"choices": [{"delta": {"content": "ice"}, "finish_reason": "stop"}]}
+        return events(end, {"choices": [], "usage": {"prompt_tokens": count}})
+
+    with Endpoint(answer) as endpoint:
+        found = asked(asking(endpoint, ["bad", "good"]))["answers"]
+    assert [said["prompt_tokens"] for said in found] == [0, 40]
 
 
 def one_fails(what: bytes) -> Callable[[dict[str, Any]], bytes]:
@@ -187,6 +254,7 @@ def of(address: str) -> AskRequest:
         "conversations": [messages],
         "max_new_tokens": 8,
         "thinking_tokens": None,
+        "thinking_told": True,
     }
 
 
@@ -220,11 +288,12 @@ def test_answers_are_scored_as_in_process() -> None:
     assert given[0] == messages(first.context, first.questions[0].question, 2, 1)
     said = {"thought": None, "prompt_tokens": 9, "new_tokens": 2, "stopped": True, "error": None}
     answers: Any = [{**said, "text": gold} for gold in golds]
-    part: Any = {"status": "ok", "on_device": True, "server": "it"}
+    part: Any = {"status": "ok", "on_device": True, "server": "it", "thinking_told": False}
     parts = [{**part, "answers": answers[:1]}, {**part, "answers": answers[1:]}]
     found = score_asked(questions, HOW, request("http://x/v1"), parts)
     assert found["summary"]["metrics"]["f1"]["pct"] == 100
     assert found["endpoint"]["on_device"] and found["summary"]["thresholds"] is None
+    assert found["endpoint"]["thinking_told"] is False
     assert [item["id"] for item in found["items"]] == [
         q.id for p in paragraphs for q in p.questions
     ]
@@ -248,12 +317,13 @@ def test_what_was_answered_is_kept_until_all_is(tmp_path: Path) -> None:
             kept=tmp_path / "kept",
         )
 
-    goes = iter([True, True, False])
+    goes = iter([True, True, True, False])
     with Endpoint(lambda _: told("ice") if next(goes, True) else events({"error": "gone"})) as it:
         with pytest.raises(LlmpiError, match="gone"):
             there(it, it.address)
         parts = there(it, it.address)
-        assert [len(one["messages"]) for one in it.asked] == [1] * 5
+        sent = [one["messages"][0]["content"][:1] for one in it.asked]
+        assert sent == ["S", "0", "1", "2", "S", "2", "3"], "S finds out what it takes"
     assert [said["text"] for part in parts for said in part["answers"]] == ["ice"] * 4
 
 

@@ -140,7 +140,7 @@ WILDCARDS = {
     "computation": "q8_0-noflash",
     "runtime": "flash.kv_q8-0",
     "task": "squad.v2",
-    "pair": "m-F16-vs-m-Q4_0",
+    "pair": "m,F16,vs,m,Q4_0",
     "shard": "3-of-16",
     "language": "ja",
     "name": "shelf-2",

@@ -1,27 +1,13 @@
 """Have an endpoint answer the questions of a task, and score its answers."""
 
-import shutil
+from functools import partial
 from pathlib import Path
-
-from typing_extensions import TypedDict
 
 from llmpi.quality.squad.asked import conversations, score_asked
 from llmpi.quality.squad.records import AskingSettings, Questions
-from llmpi.records import write_json
-from llmpi.remote import requests
-from llmpi.remote.ask import ask_there
+from llmpi.remote.ask import Asking, ask_task
 from llmpi.remote.records import Provisioned
 from llmpi.script import run
-from llmpi.study.devices import SingleDevice
-from llmpi.study.endpoint import Endpoint
-
-
-class Asking(TypedDict):
-    """Who is asked, from where, and how."""
-
-    device: SingleDevice
-    endpoint: Endpoint
-    questions: AskingSettings
 
 
 def main(
@@ -32,25 +18,22 @@ def main(
     quant: str,
     runtime: str,
     questions: Questions,
+    gguf: Path,
     provisioned: Provisioned,
-    spec: Asking,
+    spec: Asking[AskingSettings],
     asked: Path,
 ) -> None:
-    how, endpoint = spec["questions"], requests.endpoint(spec["endpoint"], model, quant)
-    kept = asked.with_suffix(".parts")
-    answers = ask_there(
-        device,
-        spec["device"],
-        what=f"{study}: questions to {model} {quant} {runtime}",
-        endpoint=endpoint,
-        conversations=conversations(questions, how),
-        max_new_tokens=how["max_new_tokens"],
-        thinking_tokens=how["thinking_tokens"],
+    how = spec["questions"]
+    ask_task(
+        (device, model, quant, runtime),
+        spec,
+        conversations(questions, how),
+        partial(score_asked, questions, how),
+        what=f"{study}: questions",
+        gguf=gguf,
         provisioned=provisioned,
-        kept=kept,
+        asked=asked,
     )
-    write_json(asked, score_asked(questions, how, endpoint, answers))
-    shutil.rmtree(kept, ignore_errors=True)
 
 
 if __name__ == "__main__":

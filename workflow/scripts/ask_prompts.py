@@ -1,28 +1,15 @@
 """Have an endpoint answer the user's prompts, and hold its answers against what is expected."""
 
-import shutil
+from functools import partial
 from pathlib import Path
-
-from typing_extensions import TypedDict
 
 from llmpi.quality.ab.asked import not_to_be_asked, score_asked
 from llmpi.quality.ab.prompts import load_prompts
 from llmpi.quality.ab.records import AbAskingSettings
 from llmpi.records import write_json
-from llmpi.remote import requests
-from llmpi.remote.ask import ask_there
+from llmpi.remote.ask import Asking, ask_task
 from llmpi.remote.records import Provisioned
 from llmpi.script import run
-from llmpi.study.devices import SingleDevice
-from llmpi.study.endpoint import Endpoint
-
-
-class Asking(TypedDict):
-    """Who is asked, from where, and how."""
-
-    device: SingleDevice
-    endpoint: Endpoint
-    questions: AbAskingSettings
 
 
 def main(
@@ -33,29 +20,25 @@ def main(
     quant: str,
     runtime: str,
     prompts: Path,
+    gguf: Path,
     provisioned: Provisioned,
-    spec: Asking,
+    spec: Asking[AbAskingSettings],
     asked: Path,
 ) -> None:
     wanted = load_prompts(prompts)
     if failed := not_to_be_asked(wanted):
         write_json(asked, failed)
         return
-    how, endpoint = spec["questions"], requests.endpoint(spec["endpoint"], model, quant)
-    kept = asked.with_suffix(".parts")
-    answers = ask_there(
-        device,
-        spec["device"],
-        what=f"{study}: prompts to {model} {quant} {runtime}",
-        endpoint=endpoint,
-        conversations=[prompt.chat() for prompt in wanted],
-        max_new_tokens=how["max_new_tokens"],
-        thinking_tokens=how["thinking_tokens"],
+    ask_task(
+        (device, model, quant, runtime),
+        spec,
+        [prompt.chat() for prompt in wanted],
+        partial(score_asked, prompts, wanted, spec["questions"]),
+        what=f"{study}: prompts",
+        gguf=gguf,
         provisioned=provisioned,
-        kept=kept,
+        asked=asked,
     )
-    write_json(asked, score_asked(prompts, wanted, how, endpoint, answers))
-    shutil.rmtree(kept, ignore_errors=True)
 
 
 if __name__ == "__main__":

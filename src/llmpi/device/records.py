@@ -149,6 +149,9 @@ class AskRequest(TypedDict):
     max_new_tokens: int
     thinking_tokens: int | None
     """None where it is to answer at once, as far as it can be told."""
+    thinking_told: bool | None
+    """Whether it is told so; None where a question that nothing hangs on is to show whether it
+    takes that."""
 
 
 @record
@@ -178,6 +181,8 @@ class Asked(TypedDict):
     """Whether client and server share the machine."""
     server: str | None
     """What it calls itself."""
+    thinking_told: bool
+    """Whether it was told to think, or to answer at once: not where it takes no such thing."""
 
 
 MeasuredBy = Literal["llmpi.device.measure.process", "llmpi.device.measure.over_http"]

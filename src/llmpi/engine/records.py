@@ -668,6 +668,9 @@ class Endpoint(TypedDict):
     claimed: Claim
     server: str | None
     """What it calls itself (header `Server`)."""
+    thinking_told: NotRequired[bool]
+    """Whether it was told to think before an answer, or not to: not where it takes no such thing.
+    Left out where it was asked no questions."""
 
 
 @record

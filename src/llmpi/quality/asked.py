@@ -25,6 +25,7 @@ def endpoint_of(endpoint: EndpointRequest, asked: Sequence[Asked]) -> Endpoint:
         "model": endpoint["model"],
         "claimed": endpoint["claimed"],
         "server": asked[0]["server"],
+        "thinking_told": asked[0]["thinking_told"],
     }
 
 

@@ -21,6 +21,9 @@ from llmpi.study.study import Study
 PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 VALUE_IN_FRONT = frozenset({"slug", "inside", "size", "figure"})
 """Errors of our own whose message goes on from the value; those of all others say it themselves."""
+OF_ADDRESS = "^https?://"
+"""So the pattern of an address begins; what was written in its place may hold a key, and is not
+shown."""
 
 
 class ConfigError(LlmpiError):
@@ -113,6 +116,8 @@ def _what(error: ErrorDetails, loc: Loc) -> str:
         return error["msg"] + _nearest(str(context["value"]), context["allowed"])
     if kind not in PYDANTIC_KINDS | VALUE_IN_FRONT:
         return error["msg"]
+    if kind == "string_pattern_mismatch" and context["pattern"].startswith(OF_ADDRESS):
+        return f"this address does not look right; it must match {context['pattern']}"
     if kind == "string_pattern_mismatch":
         return f"{_show(value)} does not look right; it must match {context['pattern']}"
     if isinstance(value, str | int | float | bool) or value is None:

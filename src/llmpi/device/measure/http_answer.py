@@ -12,7 +12,8 @@ Json = dict[str, Any]  # a request as its API has it; what comes is anything unt
 MOST = 1e9
 """No count and no rate of a sound endpoint is larger."""
 CALLS, REFUSED = "tool_calls", "refusal"
-GIVEN_UP = ("abort", "error", "content_filter", "function_call", CALLS, REFUSED)
+NO_TEXT = "its content is no text"
+GIVEN_UP = ("abort", "error", "content_filter", "function_call", CALLS, REFUSED, NO_TEXT)
 """As servers say that an answer has no end (vLLM, SGLang; OpenRouter), or that something else
 stands in its place, which nobody asked for: no text would pass for a model that abstains."""
 
@@ -28,56 +29,70 @@ class EndpointError(Exception):
 
 
 class Found:
-    """What has come of an answer."""
+    """What has come of an answer.
+
+    Attributes:
+        begun: whether anything has.
+        ended: whether it said why it ends.
+        stopped: by itself.
+    """
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, str]] = []
         self.thought = self.text = ""
-        self.ended = self.stopped = False
+        self.begun = self.ended = self.stopped = False
         self._last: Json = {}
 
-    def add(self, line: bytes, now_ns: int, told: Callable[..., str]) -> bool:
-        """Take a line; whether it was the last one."""
-        text = line.strip()
-        if text.startswith(b"data:"):
-            text = text[5:].strip()
-        elif not text.startswith(b"{"):
-            return False  # a comment, an event's name, an empty line
-        if text == b"[DONE]":
-            return self.ended
-        try:
-            message = json.loads(text.decode("utf-8", "replace"))  # half a character may be its end
-            error = isinstance(message, dict) and message.get("error")
-            why = json.dumps(error, ensure_ascii=False) if error else None
-        except (ValueError, RecursionError):
-            raise EndpointError(told("answers with what is no JSON")) from None
-        if not isinstance(message, dict):
-            raise EndpointError(told("answers with JSON that is no object"))
-        if why:
-            raise EndpointError(told("answers with an error", why))
+    def add(self, message: Json | None, now_ns: int, told: Callable[..., str]) -> bool:
+        """Take a message; whether it was the last one.
+
+        Args:
+            message: None where it says no more than that all is over.
+            told: what is wrong, in words for a person.
+
+        Raises:
+            EndpointError: it says that there is no answer, or contradicts those before.
+        """
+        if message is None:
+            if not self.ended:
+                raise EndpointError(told("says that all is over in the middle of an answer"))
+            return True
+        self.begun = True
+        if error := _error(message):
+            raise EndpointError(told("answers with an error", error))
         for key in ("usage", "timings", "eval_count"):
             if message.get(key):
                 self._last |= message
-        piece = _piece(message)
+        self._add(_piece(message), now_ns, told)
+        return message.get("done") is True
+
+    def _add(self, piece: "_Piece", now_ns: int, told: Callable[..., str]) -> None:
+        if piece.ends in GIVEN_UP:
+            raise EndpointError(told("gives its answer up", piece.ends))
         if piece.thought or piece.text:
+            if self.ended:
+                raise EndpointError(told("goes on behind the end of its answer"))
             self.pieces.append((now_ns, piece.thought + piece.text))
             self.thought += piece.thought
             self.text += piece.text
-        if piece.ends in GIVEN_UP:
-            raise EndpointError(told("gives its answer up", piece.ends))
         if piece.ends:
-            self.ended, self.stopped = True, piece.ends == "stop"
-        return message.get("done") is True
+            stopped = piece.ends == "stop"
+            if self.ended and stopped != self.stopped:
+                raise EndpointError(told("ends its answer twice, each time for another reason"))
+            self.ended, self.stopped = True, stopped
 
     def served(self) -> Served:
         """What it says of itself, as far as that can be so."""
         usage, timings = _part(self._last, "usage"), _part(self._last, "timings")
         details, ollama = _part(usage, "prompt_tokens_details"), self._last
-        cached = _count(timings, "cache_n")
+        cached, computed = _count(timings, "cache_n"), _count(timings, "prompt_n")
+        prompt = _count(usage, "prompt_tokens") or _count(ollama, "prompt_eval_count")
+        if not prompt and cached is not None and computed is not None:
+            prompt = cached + computed
         pp = _number(timings.get("prompt_per_second")) or _rate(ollama, "prompt_eval")
         tg = _number(timings.get("predicted_per_second")) or _rate(ollama, "eval")
         return {
-            "prompt_tokens": _count(usage, "prompt_tokens") or _count(ollama, "prompt_eval_count"),
+            "prompt_tokens": prompt,
             "cached_tokens": _count(details, "cached_tokens") if cached is None else cached,
             "output_tokens": _count(usage, "completion_tokens") or _count(ollama, "eval_count"),
             "pp_tps": pp,
@@ -106,17 +121,28 @@ def _piece(message: Json) -> _Piece:
         thought = _text(message.get("thinking")) or _text(turn.get("thinking"))
         return _Piece(thought, text, CALLS if _called(turn) else ends)
     choices = message.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    if not isinstance(choice, dict):
-        return _Piece("", "", "")
+    choice = _first(choices) if isinstance(choices, list) else {}
     delta = _part(choice, "delta") or _part(choice, "message")  # of one who sends all at once
-    text = _text(choice.get("text")) or _text(delta.get("content"))
+    said = (choice.get("text"), delta.get("content"))
     ends = REFUSED if delta.get("refusal") else _text(choice.get("finish_reason"))
-    return _Piece(
-        _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
-        text,
-        CALLS if _called(delta) else ends,
-    )
+    if any(not isinstance(one, str | None) for one in said):
+        ends = NO_TEXT
+    thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+    return _Piece(thought, _text(said[0]) or _text(said[1]), CALLS if _called(delta) else ends)
+
+
+def _first(choices: list[object]) -> Json:
+    """The one that was asked for, of several."""
+    found = (one for one in choices if isinstance(one, dict))
+    return next((one for one in found if not one.get("index")), {})
+
+
+def _error(message: Json) -> str | None:
+    """What is wrong, where a message says that something is."""
+    error = message.get("error")
+    if message.get("object") == "error":  # as vLLM had it
+        error = error or message.get("message") or "error"
+    return json.dumps(error, ensure_ascii=False) if error else None
 
 
 def _called(message: Json) -> bool:

@@ -11,22 +11,21 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmpi.device.measure.http_answer import EndpointError, Found, Json
+from llmpi.device.measure.http_events import LINE_BYTES, Messages
 from llmpi.device.measure.http_key import Key, key_in
 from llmpi.device.records import EndpointRequest
 from llmpi.engine.records import Message, Served
 from llmpi.engine.shown import shown
 
-LINE_BYTES = 1 << 20
-"""Of an answer, at most; llama-server's last one holds all its settings."""
+BLOCK_BYTES = 1 << 16
 TOKEN_BYTES = 1 << 13
 """At most what a token may take in all, with what is around it."""
 REASON_BYTES = 2000
@@ -35,7 +34,9 @@ LOOKED_THROUGH = 4
 CONNECT_S = 10.0
 GOES_ON = {"ignore_eos": True, "cache_prompt": False, "min_tokens": None}
 """Beyond OpenAI's: not to end early (llama-server, vLLM and llama-cpp-python) and not to take the
-prompt out of a cache (llama-server). Who refuses them is asked again without."""
+prompt out of a cache (llama-server)."""
+OLLAMA_ENDS = {"shift": False}
+"""To end where its context does, and not to forget half of that and go on (api/types.go)."""
 PATHS = {
     "completions": "/completions",
     "chat": "/chat/completions",
@@ -48,6 +49,12 @@ KEY_REFUSED = (401, 403, 407)
 REQUEST_REFUSED = (400, 422)
 NOT_THERE = (404, 405, 429, 502, 503, 504)
 """By its own account, or by who stands in front of it."""
+LOADS, LOADS_S = "loading model", 5
+"""As llama-server says with a 503 until its model is there, and when to ask again."""
+
+
+class RefusedError(EndpointError):
+    """It does not take a request as it is."""
 
 
 class UnreachableError(EndpointError):
@@ -55,7 +62,7 @@ class UnreachableError(EndpointError):
 
 
 class BusyError(UnreachableError):
-    """It asks to come again after so many seconds."""
+    """It is to be asked again after so many seconds."""
 
     def __init__(self, message: str, again_s: int) -> None:
         super().__init__(message)
@@ -85,7 +92,7 @@ class Client:
 
     Args:
         asked: who it is; the key is read from this process's environment.
-        plain: whether it is known to take nothing beyond its API, and is not asked for more.
+        plain: whether it is asked for nothing beyond its API.
 
     Raises:
         UnreachableError: the environment has no such key.
@@ -93,9 +100,34 @@ class Client:
 
     def __init__(self, asked: EndpointRequest, *, plain: bool = False) -> None:
         self._asked, self._key = asked, _key(asked)
-        self._plain = plain
+        self.plain = plain
         self.on_device = False
         """Whether the last answer came from this machine."""
+
+    def try_out(self, ask: Callable[[], object]) -> None:
+        """Find out whether it takes what is beyond its API, and ask all that follows accordingly.
+
+        One refusal does not say what it is of, and may be of the moment: what is beyond the API is
+        refused where the same request is taken without it, and refused with it once more.
+
+        Args:
+            ask: sends a request on which nothing hangs.
+
+        Raises:
+            EndpointError: as of `ask`; it is refused without that, too.
+        """
+        if self._takes(ask):
+            return
+        ask()
+        self._takes(ask)
+
+    def _takes(self, ask: Callable[[], object]) -> bool:
+        self.plain = False
+        try:
+            ask()
+        except RefusedError:
+            self.plain = True
+        return not self.plain
 
     def complete(self, prompt: str, tokens: int, seconds: float) -> Answer:
         """Have it go on with a text, greedily.
@@ -107,8 +139,8 @@ class Client:
         Raises:
             UnreachableError, EndpointError: nobody there; no answer, or one that cannot be used.
         """
-        asked = partial(self._to_go_on, prompt, tokens)
-        answer = self._ask(PATHS, asked, tokens, seconds)
+        asked = self._to_go_on(prompt, tokens)
+        answer = self._answer(PATHS[self._asked["api"]], asked, tokens, seconds)
         if not answer.pieces:
             raise EndpointError(self._told("answers with no text"))
         return answer
@@ -125,33 +157,10 @@ class Client:
         Raises:
             UnreachableError, EndpointError: as `complete`; or its key is in the answer.
         """
-        asked = partial(self._to_answer, messages, tokens, thinks)
-        answer = self._ask(CHAT_PATHS, asked, tokens, seconds)
+        asked = self._to_answer(messages, tokens, thinks)
+        answer = self._answer(CHAT_PATHS[self._asked["api"]], asked, tokens, seconds)
         if self._key and self._key.is_whole_in(f"{answer.thought} {answer.text}"):
             raise EndpointError(self._told("answers with its key"))
-        return answer
-
-    def _ask(
-        self,
-        paths: Mapping[str, str],
-        asked: Callable[[bool], Json],
-        tokens: int,
-        seconds: float,
-    ) -> Answer:
-        """Args:
-        asked: the request; without what not every API has, if so.
-        """
-        path, whole, plain = paths[self._asked["api"]], asked(False), asked(True)
-        if not self._plain and whole != plain:
-            with contextlib.suppress(_RefusedError):
-                return self._answer(path, whole, tokens, seconds)
-        try:
-            answer = self._answer(path, plain, tokens, seconds)
-        except _RefusedError as refused:
-            error = EndpointError(str(refused))
-            error.status = refused.status
-            raise error from None
-        self._plain = True
         return answer
 
     def _answer(self, path: str, asked: Json, tokens: int, seconds: float) -> Answer:
@@ -208,34 +217,33 @@ class Client:
                     context.set_alpn_protocols(["http/1.1"])
                     opened.sock = context.wrap_socket(connected, server_hostname=host)
                 opened.sock.settimeout(seconds)
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError) as error:  # of a name that is none, too
                 raise self._unreachable("cannot be reached", str(error)) from None
             yield opened, url.path.rstrip("/")
 
-    def _to_go_on(self, prompt: str, tokens: int, plain: bool) -> Json:
+    def _to_go_on(self, prompt: str, tokens: int) -> Json:
         if self._asked["api"] == "ollama":
             return {**self._ollama(tokens), "prompt": prompt, "raw": True}
         asked = self._openai(tokens)
-        if not plain:
+        if not self.plain:
             asked |= {**GOES_ON, "min_tokens": tokens}
         if self._asked["api"] == "chat":
             return {**asked, "messages": [{"role": "user", "content": prompt}]}
         return {**asked, "prompt": prompt}
 
-    def _to_answer(
-        self, messages: Sequence[Message], tokens: int, thinks: bool, plain: bool
-    ) -> Json:
+    def _to_answer(self, messages: Sequence[Message], tokens: int, thinks: bool) -> Json:
         ollama = self._asked["api"] == "ollama"
         asked = self._ollama(tokens) if ollama else self._openai(tokens)
         asked["messages"] = [*messages]
-        if plain:
+        if self.plain:
             return asked
         how = {"think": thinks} if ollama else {"chat_template_kwargs": {"enable_thinking": thinks}}
         return {**asked, **how}
 
     def _ollama(self, tokens: int) -> Json:
         options = {"num_predict": tokens, "temperature": 0, "top_k": 1}
-        return {"model": self._asked["model"], "options": options}
+        asked = {"model": self._asked["model"], "options": options}
+        return asked if self.plain else {**asked, **OLLAMA_ENDS}
 
     def _openai(self, tokens: int) -> Json:
         return {
@@ -249,6 +257,9 @@ class Client:
     def _check(self, response: HTTPResponse) -> None:
         status = response.status
         if status == 200:
+            packed = response.getheader("Content-Encoding", "identity")
+            if packed != "identity":
+                raise EndpointError(self._told("answers packed, which nobody asked for", packed))
             return
         if 300 <= status < 400:
             raise self._unreachable(f"answers {status}: name the address it moved to, as the url")
@@ -261,18 +272,20 @@ class Client:
             self._check_busy(response, what, said)
             raise self._unreachable(what, said)
         told = self._told(what, said)
-        raise _RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
+        raise RefusedError(told) if status in REQUEST_REFUSED else EndpointError(told)
 
     def _check_busy(self, response: HTTPResponse, what: str, said: str) -> None:
         after = response.getheader("Retry-After", "")
+        if response.status == 503 and not after and LOADS in said.lower():
+            after = str(LOADS_S)
         if after.isascii() and after.isdecimal() and len(after) < 6:
             raise BusyError(str(self._unreachable(what, said)), int(after))
 
     def _read(self, response: "_Timed", start_ns: int, connected_ns: int, budget: int) -> Answer:
-        found = Found()
-        for line in self._lines(response, budget):
-            if found.add(line, response.arrived.at_ns, self._told):
-                break
+        found = self._found(response, budget)
+        if not found.begun:
+            kind = response.getheader("Content-Type", "")
+            raise EndpointError(self._told("answers with nothing of its API", kind))
         if not found.ended:
             raise EndpointError(self._told("breaks off in the middle of an answer"))
         return Answer(
@@ -285,12 +298,25 @@ class Client:
             server=self._server(response),
         )
 
-    def _lines(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
-        while line := response.readline(LINE_BYTES + 1):
-            budget -= len(line)
-            if len(line) > LINE_BYTES or budget < 0:
+    def _found(self, response: "_Timed", budget: int) -> Found:
+        """What has come when it says that it is done, or no more comes."""
+        found, messages = Found(), Messages(self._told)
+        for block in self._blocks(response, budget):
+            now_ns = response.arrived.at_ns
+            if any(found.add(one, now_ns, self._told) for one in messages.of(block)):
+                return found
+        for one in messages.at_end():
+            found.add(one, response.arrived.at_ns, self._told)
+        return found
+
+    def _blocks(self, response: HTTPResponse, budget: int) -> Iterator[bytes]:
+        """What comes, as it comes."""
+        while block := response.read1(BLOCK_BYTES):
+            budget -= len(block)
+            left = response.chunk_left if response.chunked else None
+            if budget < 0 or not 0 <= (left or 0) <= budget:
                 raise EndpointError(self._told("answers with more bytes than were asked for"))
-            yield line
+            yield block
 
     def _server(self, response: HTTPResponse) -> str | None:
         name = response.getheader("Server")
@@ -363,10 +389,6 @@ class _Timed(HTTPResponse):
         self.fp = io.BufferedReader(self.arrived)
 
 
-class _RefusedError(EndpointError):
-    """It does not take the request as it is."""
-
-
 def _key(asked: EndpointRequest) -> Key | None:
     name = asked["key_variable"]
     if name is None:
@@ -379,5 +401,10 @@ def _key(asked: EndpointRequest) -> Key | None:
         raise UnreachableError(
             f"{asked['url']}: its key is to be in the environment variable {name}, which is not "
             "set where the client runs: here for a local device, on the board for one behind SSH"
+        )
+    if key.is_whole_in(asked["url"]):
+        raise UnreachableError(
+            f"the key in the environment variable {name} is in the endpoint's url, too, which "
+            "results and logs tell: leave it out there"
         )
     return key

@@ -11,9 +11,11 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from llmpi.device.machine import environment
+from llmpi.device.measure.context import LONGER
 from llmpi.device.measure.http_answer import EndpointError
 from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
 from llmpi.device.measure.memory import UNKNOWN
+from llmpi.device.measure.patience import patient
 from llmpi.device.measure.repeated import Repeated
 from llmpi.device.measure.rest import rested
 from llmpi.device.measure.rounds import measured
@@ -32,6 +34,7 @@ from llmpi.engine.records import (
 
 SLACK_TOKENS = 2
 """So many more or fewer in a prompt are those that say where it begins."""
+SHORT_TOKENS = 32
 LEAST_TOKENS = 4
 """Behind the first, without which an answer has no speed; fewer where fewer are asked for."""
 CACHED_PCT = 5.0
@@ -87,13 +90,18 @@ def measure(job: SessionJob) -> LoadedSession:
 
 
 def _greet(client: Client, url: str, timeout_s: float) -> None:
-    """Whether it is there at all, its model loaded, and answers as its API has it.
+    """Whether it is there at all, its model loaded, and answers as its API has it, and whether it
+    takes more than that.
 
     Raises:
         UnreachableError: no, and nothing is said about the model by that.
     """
     try:
-        client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s)
+        client.try_out(
+            lambda: patient(
+                lambda: client.complete(TEXT[:20], 1 + LEAST_TOKENS, timeout_s), timeout_s
+            )
+        )
     except UnreachableError:
         raise
     except EndpointError as error:
@@ -163,10 +171,10 @@ class OverHttp(Repeated):
         return {**super().record(), "marks": ["over HTTP"]}
 
     def _first(self) -> Repetition:
-        """Finds out what the endpoint adds to a prompt."""
-        text = self._texts.of(self._asked["prompt_tokens"])
+        """Finds out what the endpoint adds to a prompt, by one that fits every context."""
+        text = self._texts.of(min(SHORT_TOKENS, self._asked["prompt_tokens"]))
         got = self._complete(text, 1 + LEAST_TOKENS).served["prompt_tokens"]
-        self._added = 0 if got is None else got - self._texts.count(text)
+        self._added = 0 if got is None else max(-SLACK_TOKENS, got - self._texts.count(text))
         return self._once(None, min(LEAST_TOKENS, self._effort.output_tokens))
 
     def _once(self, depth: int | None, tokens: int | None = None) -> Repetition:
@@ -207,9 +215,10 @@ def _check(name: str, answer: Answer, prompt_tokens: int) -> None:
     """
     got, cached = answer.served["prompt_tokens"], answer.served["cached_tokens"] or 0
     if got is not None and abs(got - prompt_tokens) > SLACK_TOKENS:
+        cut = f"does it cut prompts? Then {LONGER}; or " if got < prompt_tokens else ""
         raise EndpointError(
             f"{name}: it counts {got} tokens in a prompt that has {prompt_tokens} by the "
-            "vocabulary of the file that it is said to serve: is `serves` right?"
+            f"vocabulary of the file that it is said to serve: {cut}is `serves` right?"
         )
     if cached > max(2 * SLACK_TOKENS, CACHED_PCT / 100 * prompt_tokens):
         raise EndpointError(

@@ -2,21 +2,29 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from llmpi.device.machine.alone import machine_alone, waiting
+from llmpi.device.measure.context import LONGER
 from llmpi.device.measure.http_answer import EndpointError
-from llmpi.device.measure.http_stream import Answer, BusyError, Client, UnreachableError
+from llmpi.device.measure.http_stream import Answer, Client, UnreachableError
+from llmpi.device.measure.patience import patient
 from llmpi.device.records import Asked, AskRequest, Said
-from llmpi.engine.progress import Progress, say
-from llmpi.engine.records import Failed, Message
+from llmpi.engine.progress import Progress
+from llmpi.engine.records import Failed, Message, Served
 from llmpi.engine.supervise import Death, supervise
 
 ANSWER_S = 600.0
 """A question that takes longer has no answer."""
+PROBE: list[Message] = [{"role": "user", "content": "Say yes."}]
+PROBE_TOKENS = 16
+TEMPLATE_TOKENS = 10_000
+"""A chat template adds fewer; and no token is less than a byte."""
+LEAST_SHARE = 0.9
+"""Of the tokens that an answer may have, which one that was cut there has by the endpoint's own
+count; some count no thoughts."""
 THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
 """Around a thought that an endpoint leaves in the text; most templates spell it so."""
 
@@ -47,8 +55,17 @@ def asked(request: AskRequest) -> Asked:
 
     Raises:
         UnreachableError: the endpoint is not there, or there is no answer to any of them.
+        EndpointError: nor to the one that finds out whether it can be told to think.
     """
-    client, answers = Client(request["endpoint"]), list[Said]()
+    client = Client(request["endpoint"], plain=request["thinking_told"] is False)
+    if request["thinking_told"] is None:
+        thinks = request["thinking_tokens"] is not None
+        client.try_out(
+            lambda: patient(
+                lambda: client.chat(PROBE, PROBE_TOKENS, ANSWER_S, thinks=thinks), ANSWER_S
+            )
+        )
+    answers = list[Said]()
     server, progress = None, Progress(len(request["conversations"]))
     for messages in request["conversations"]:
         said, name = _said(client, messages, request)
@@ -58,7 +75,13 @@ def asked(request: AskRequest) -> Asked:
     errors = [said["error"] for said in answers if said["error"]]
     if errors and len(errors) == len(answers):
         raise UnreachableError(errors[0])
-    return {"status": "ok", "answers": answers, "on_device": client.on_device, "server": server}
+    return {
+        "status": "ok",
+        "answers": answers,
+        "on_device": client.on_device,
+        "server": server,
+        "thinking_told": not client.plain,
+    }
 
 
 def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple[Said, str | None]:
@@ -66,35 +89,40 @@ def _said(client: Client, messages: Sequence[Message], how: AskRequest) -> tuple
     thinks = how["thinking_tokens"] is not None
     tokens = how["max_new_tokens"] + (how["thinking_tokens"] or 0)
     try:
-        answer = _patient(lambda: client.chat(messages, tokens, ANSWER_S, thinks=thinks))
+        answer = patient(lambda: client.chat(messages, tokens, ANSWER_S, thinks=thinks), ANSWER_S)
     except UnreachableError:
         raise
     except EndpointError as error:
         return {**NOTHING, "error": str(error)}, None
     thought, text = parted(answer.thought, answer.text)
-    cut = thought is not None and not text and not answer.stopped
     return {
         "text": text,
         "thought": thought,
-        "prompt_tokens": answer.served["prompt_tokens"] or 0,
+        "prompt_tokens": _prompt_tokens(messages, answer.served),
         "new_tokens": min(answer.served["output_tokens"] or len(answer.pieces), tokens),
         "stopped": answer.stopped,
-        "error": f"its thought did not end within {tokens} tokens" if cut else None,
+        "error": _without_answer(thought, text, answer, tokens),
     }, answer.server
 
 
-def _patient(ask: Callable[[], Answer]) -> Answer:
-    """Who counts requests lets so many in, and says when to come again."""
-    end = time.monotonic() + ANSWER_S
-    while True:
-        try:
-            return ask()
-        except BusyError as busy:
-            wait_s = max(1, busy.again_s)
-            if time.monotonic() + wait_s > end:
-                raise
-            say(f"{busy}: again in {wait_s} s")
-            time.sleep(wait_s)
+def _without_answer(thought: str | None, text: str, answer: Answer, tokens: int) -> str | None:
+    """Why what was said is none: all of it is a thought, or it was cut before its bound."""
+    told = answer.served["output_tokens"]
+    if thought is None:
+        short = not answer.stopped and told and told < LEAST_SHARE * tokens
+        return f"it was cut after {told} of {tokens} tokens: {LONGER}" if short else None
+    if text.strip():
+        return None
+    if not answer.stopped:
+        return f"its thought did not end within {tokens} tokens"
+    return "it ended in its thought: there is nothing behind it" if answer.thought else None
+
+
+def _prompt_tokens(messages: Sequence[Message], served: Served) -> int:
+    """As the endpoint counts them; 0 where it tells none, or what cannot be."""
+    most = TEMPLATE_TOKENS + sum(len(message["content"].encode()) for message in messages)
+    told = served["prompt_tokens"] or 0
+    return told if told <= most else 0
 
 
 NOTHING: Said = {

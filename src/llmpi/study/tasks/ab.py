@@ -72,14 +72,18 @@ class AbTask(Task):
                 check_name(name, beside.served, "answers of an endpoint", where, place)
 
     def compared(self, order: Order) -> dict[str, tuple[Answering, Answering]]:
-        """The pairs that are compared, by an id that names a file."""
+        """The pairs that are compared, by an id that names a file.
+
+        No id of a model, a device or a runtime and no quantization holds a comma, and none of the
+        last is `vs`: two pairs never have one name.
+        """
         found: list[tuple[Answering, Answering]]
         found = [(tuple(a.split("/")), tuple(b.split("/"))) for a, b in self.pairs]
         if not found:
             for model, quants in order.items():
                 widest, *narrower = quants or [""]
                 found += [((model, widest), (model, quant)) for quant in narrower]
-        return {f"{'-'.join(a)}-vs-{'-'.join(b)}": (a, b) for a, b in found}
+        return {",".join([*a, "vs", *b]): (a, b) for a, b in found}
 
     def questions_file(self, study: str, task: str) -> str:  # noqa: ARG002
         return self.prompts
