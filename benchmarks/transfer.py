@@ -18,7 +18,8 @@ from pathlib import Path
 
 from fabric import Connection
 
-from llmpi.remote.connection import SshMachine, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.ssh_machine import SshMachine
 from llmpi.remote.transfer import Rsync, Sender, Sftp, send
 from llmpi.study.devices import SshDevice
 

@@ -56,6 +56,9 @@ IMATRIX, QAT, ROUND = "+imatrix", "-qat", "+round"
 # Types whose rounding can be learned: of each block there is one scale, and whole codes.
 ROUNDABLE = ("Q4_0", "Q2_0", "TQ2_0", "TQ1_0")
 
+# Whose lattice official training leaves weights on: see `llmpi.gguf.lattice`.
+ON_LATTICE = "Q4_0"
+
 # A file of the model's source as it is; behind a dot which, where there are several.
 PUBLISHED = "as-published"
 

@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from functools import cache
 from glob import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, SchemaValidator
 from typing_extensions import TypeForm
 
 from llmpi.device.durable import keep
@@ -28,6 +26,10 @@ from llmpi.engine.records import Failed
 from llmpi.engine.shown import visible
 from llmpi.errors import LlmpiError
 from llmpi.job_lines import FAILED
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails, SchemaValidator
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
     Raises:
         RecordError: it is no JSON, or does not fit.
     """
+    from pydantic import ValidationError  # slow, and an engine's child process only writes
+
     try:
         found: Kind = _validator(kind).validate_json(content)  # type: ignore[arg-type]  # hashable
         return found
@@ -68,7 +72,10 @@ def check(content: bytes | str, kind: TypeForm[Kind], where: str) -> Kind:
 
 
 @cache
-def _validator(kind: Any) -> SchemaValidator:
+def _validator(kind: Any) -> "SchemaValidator":
+    from pydantic import TypeAdapter
+    from pydantic_core import SchemaValidator
+
     schema = TypeAdapter(kind).core_schema
     return SchemaValidator(_first_fits(schema, _types_of_names(schema)))
 
@@ -97,7 +104,7 @@ def _types_of_names(schema: Any) -> dict[str, str]:
     return {one["ref"]: one["type"] for one in schema.get("definitions", ())}
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: "ValidationError") -> str:
     """The first thing that is wrong, with its place."""
     details = error.errors(include_url=False, include_input=False)
     others = _other_alternatives(details)
@@ -114,7 +121,7 @@ TAGS = ("status", "kind", "task")
 Place = tuple[int | str, ...]
 
 
-def _other_alternatives(details: list[ErrorDetails]) -> set[Place]:
+def _other_alternatives(details: "list[ErrorDetails]") -> set[Place]:
     """Where a type was tried that the record, by its tags, is not of."""
     return {
         detail["loc"][:-1]

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import TypeAdapter
-
 from llmpi.accidents import accident
 from llmpi.engine.shown import ShownFormatter
 from llmpi.errors import LlmpiError
@@ -48,6 +46,8 @@ def arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:  # o
 
 
 def _argument(name: str, kind: Any, job: Any) -> Any:
+    from pydantic import TypeAdapter  # not in processes that a script starts
+
     files = [dict(part.items()) for part in (job.input, job.output)]
     params, wildcards = dict(job.params.items()), dict(job.wildcards.items())
     found = [named for named in (*files, params) if name in named]

@@ -33,9 +33,9 @@ STAGES = {
     "look into": ("llmpi.gguf.inspect", "results/gguf/tiny/Q8_0.json"),
     "calibrate": ("llmpi.gguf.calibrate", "results/imatrix/tiny.json"),
     "train": ("llmpi.train", "results/gguf/tiny/Q4_0-qat.json"),
-    "reference": ("llmpi.quality.divergence.evaluate", "results/reference/tiny/tiny/text.json"),
+    "reference": ("llmpi.quality.divergence.measure", "results/reference/tiny/tiny/text.json"),
     "divergence": (
-        "llmpi.quality.divergence.evaluate",
+        "llmpi.quality.divergence.measure",
         f"results/quality/tiny/{OF_QUANT.format('Q4_0')}/text.json",
     ),
     "answers": (

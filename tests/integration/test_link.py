@@ -20,9 +20,10 @@ from support import PATIENCE_S, unavailable, until
 
 from llmpi.errors import LlmpiError
 from llmpi.records import is_ok, sha256_of
-from llmpi.remote.connection import SshMachine, connected
+from llmpi.remote.connection import connected
 from llmpi.remote.deploy import put_model
-from llmpi.remote.link import LinkError
+from llmpi.remote.machine import LinkError
+from llmpi.remote.ssh_machine import SshMachine
 from llmpi.remote.transfer import Rsync, Sftp
 from llmpi.study.devices import SshDevice
 from llmpi.study.meters import HwmonMeter

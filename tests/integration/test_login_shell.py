@@ -8,7 +8,9 @@ import pytest
 from llmpi.errors import LlmpiError
 from llmpi.records import sha256_of
 from llmpi.remote.check import check_device, table
-from llmpi.remote.connection import LinkError, SshMachine, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import LinkError
+from llmpi.remote.ssh_machine import SshMachine
 from llmpi.remote.transfer import Piped
 from llmpi.study.devices import LocalDevice
 

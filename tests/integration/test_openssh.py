@@ -17,7 +17,7 @@ from llmpi import cli
 from llmpi.errors import LlmpiError
 from llmpi.remote.check import check_devices
 from llmpi.remote.connection import connected
-from llmpi.remote.link import LinkError
+from llmpi.remote.machine import LinkError
 from llmpi.start import init
 from llmpi.study.devices import SshDevice
 from llmpi.study.file import load_study

@@ -29,8 +29,9 @@ from virtual_pi import cache_folder
 from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases, host
 from llmpi.records import sha256_of
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
 from llmpi.remote.deploy import deployed_parts
+from llmpi.remote.machine import Device
 from llmpi.study.devices import SshDevice
 from llmpi.train.small import Small, write_start
 

@@ -13,7 +13,8 @@ from llmpi.errors import LlmpiError
 from llmpi.records import RecordError
 from llmpi.remote import detached
 from llmpi.remote.benchmark import SESSION
-from llmpi.remote.connection import Device, ThisMachine
+from llmpi.remote.connection import ThisMachine
+from llmpi.remote.machine import Device
 from llmpi.remote.plugs import Timeline
 from llmpi.study.devices import LocalDevice, SshDevice
 

@@ -31,14 +31,8 @@ from llmpi.quality.by_default import BY_DEFAULT
 from llmpi.quality.divergence import chunks
 from llmpi.quality.divergence import windows as windows_module
 from llmpi.quality.divergence.chunks import Partial
-from llmpi.quality.divergence.evaluate import (
-    DivergenceJob,
-    PerplexityJob,
-    divergence,
-    measure,
-    perplexity,
-    reference,
-)
+from llmpi.quality.divergence.evaluate import divergence, perplexity, reference
+from llmpi.quality.divergence.jobs import DivergenceJob, PerplexityJob
 from llmpi.quality.divergence.log_probs import (
     LogProbs,
     compare,
@@ -50,6 +44,7 @@ from llmpi.quality.divergence.log_probs import (
     score,
     score_and_encode,
 )
+from llmpi.quality.divergence.measure import measure
 from llmpi.quality.divergence.records import PerplexityMeasured
 from llmpi.quality.divergence.summaries import RESAMPLING, summarize
 from llmpi.quality.divergence.windows import Windows, cut

@@ -9,7 +9,7 @@ import pytest
 from llmpi.errors import LlmpiError
 from llmpi.operate import host
 from llmpi.operate.units import SERVICE, SOCKET
-from llmpi.remote.connection import Done
+from llmpi.remote.machine import Done
 
 GOOD = {
     "systemctl --version": Done(0, "systemd 252", ""),

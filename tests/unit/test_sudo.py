@@ -8,7 +8,7 @@ import pytest
 
 from llmpi.errors import LlmpiError
 from llmpi.operate import sudo
-from llmpi.remote.connection import Done
+from llmpi.remote.machine import Done
 
 
 class Board:

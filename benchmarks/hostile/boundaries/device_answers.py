@@ -18,8 +18,9 @@ from llmpi.engine.records import Predicted, Turns
 from llmpi.operate import device_releases, host
 from llmpi.remote import check, detached, provision, shell
 from llmpi.remote.benchmark import SESSION
-from llmpi.remote.connection import Device, Done, ThisMachine
+from llmpi.remote.connection import ThisMachine
 from llmpi.remote.deploy import put_model
+from llmpi.remote.machine import Device, Done
 from llmpi.remote.plugs import Timeline
 from llmpi.study.devices import LocalDevice, SshDevice
 from llmpi.study.meters import HwmonMeter

@@ -15,7 +15,7 @@ from llmpi.quality.ab.prompts import Prompt
 from llmpi.quality.records import Answer
 from llmpi.records import write_json
 from llmpi.report.memo.text import _escaped
-from llmpi.summary.flat import _cell
+from llmpi.summary.flat import _shown
 
 
 class Tags(HTMLParser):
@@ -42,7 +42,7 @@ def receiver(folder: Path) -> Iterator[Callable[[str], None]]:
     def receive(text: str) -> None:
         assert not UNSEEN.search(shown(text)) and "//me:secret@" not in shown(text)
         with (folder / "x.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow([_cell(text), _cell(-3.2)])
+            csv.writer(file).writerow([_shown(text), -3.2])
         with (folder / "x.csv").open(newline="", encoding="utf-8") as file:
             [[cell, number]] = csv.reader(file)
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")) and number == "-3.2"

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmpi.gguf import ggml
 from llmpi.gguf.quantizers import kinds
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Value = bool | int | float | str | list[int] | list[float] | list[str]
 Fields = dict[str, Value]
@@ -25,19 +26,21 @@ class Stored(NamedTuple):
     """Its type, in capitals."""
     shape: tuple[int, ...]
     """As numpy says it: ggml's widest dimension last."""
-    data: np.ndarray
+    data: "np.ndarray"
     """Its bytes, mapped."""
 
 
 def stored(path: Path, *, edit: bool = False) -> dict[str, Stored]:
     """The tensors of a sound GGUF file, by name, in the file's order; to `edit`, their bytes are
     the file's."""
+    import numpy as np
+
     data = np.memmap(path, np.uint8, "r+" if edit else "r")
     with header(path) as handle:
         return dict(_tensors(handle, data))
 
 
-def _tensors(handle: int, data: np.ndarray) -> Iterator[tuple[str, Stored]]:
+def _tensors(handle: int, data: "np.ndarray") -> Iterator[tuple[str, Stored]]:
     base = _library()
     names = {kind.id: name for name, kind in kinds().items()}
     start = base.gguf_get_data_offset(handle)

@@ -7,7 +7,6 @@ from llmpi.errors import CellError
 from llmpi.gguf.checkpoint import check
 from llmpi.gguf.converter import write_gguf
 from llmpi.gguf.inspect import inspect
-from llmpi.gguf.lattice import tensors_on_lattice
 from llmpi.gguf.published import came_as, files_sha256, whole_sha256
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Contents, FetchedModel, Gguf, Origin, Start
@@ -95,6 +94,8 @@ def _from_checkpoint(
             )
             inside = inspect(partial)
             _check_of_one_model(inside, manifest)
+            from llmpi.gguf.lattice import tensors_on_lattice  # it takes numpy
+
             on_lattice = tensors_on_lattice(partial)
     except CellError as error:
         out.write_bytes(b"")

@@ -5,16 +5,18 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from llmpi.errors import LlmpiError
 
-# ggml_type (ggml.h) of the tensors that are numbers as they stand.
-TYPES: dict[np.dtype, int] = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
-DTYPES: dict[int, Any] = {kind: dtype for dtype, kind in TYPES.items()}
+if TYPE_CHECKING:
+    import numpy as np
+
+# ggml_type (ggml.h) of the tensors that are numbers as they stand, by numpy's name of these.
+TYPES = {"float32": 0, "float16": 1}
+DTYPES = {kind: dtype for dtype, kind in TYPES.items()}
 
 
 class GgufParams(ctypes.Structure):
@@ -101,10 +103,13 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 @cache
 def base() -> Any:
-    """libggml-base with the signatures of ggml.h, gguf.h and ggml-backend.h that are used here."""
-    import llama_cpp
+    """libggml-base with the signatures of ggml.h, gguf.h and ggml-backend.h that are used here.
 
-    folder = Path(llama_cpp.__file__).parent / "lib"
+    Of the engine that Python finds; the engine itself is not loaded, which takes ten times as long.
+    """
+    engine = find_spec("llama_cpp")
+    assert engine and engine.origin
+    folder = Path(engine.origin).parent / "lib"
     library = ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(library, name)
@@ -112,7 +117,7 @@ def base() -> Any:
     return library
 
 
-def values(tensor: Tensor, dtype: Any) -> np.ndarray:
+def values(tensor: Tensor, dtype: Any) -> "np.ndarray":
     """What a tensor of the engine holds, by ggml's own strides, wherever it lies.
 
     Args:
@@ -122,6 +127,8 @@ def values(tensor: Tensor, dtype: Any) -> np.ndarray:
         Shape (ne[3], ne[2], ne[1], ne[0]). In the engine's own memory where the processor can
         reach that: gone when the engine goes on.
     """
+    import numpy as np
+
     ggml, size = base(), base().ggml_nbytes(tensor)
     if ggml.ggml_backend_buffer_is_host(tensor.buffer):
         data = (ctypes.c_char * size).from_address(tensor.data)
@@ -135,7 +142,7 @@ def values(tensor: Tensor, dtype: Any) -> np.ndarray:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def opened(path: Path) -> "Iterator[tuple[int, dict[str, np.ndarray]]]":
     """A sound GGUF file of unquantized tensors: its header, and the tensors by name.
 
     The tensors, shaped as numpy says it (ggml's widest dimension last), live as long as the block.
@@ -158,7 +165,7 @@ def opened(path: Path) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         ggml.ggml_free(memory)
 
 
-def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, header: int, tensors: "Mapping[str, np.ndarray]") -> None:
     """Write a GGUF file.
 
     Args:
@@ -168,6 +175,8 @@ def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
     Raises:
         LlmpiError: the file cannot be written.
     """
+    import numpy as np
+
     ggml = base()
     size = len(tensors) * ggml.ggml_tensor_overhead()
     memory = ggml.ggml_init(MemoryParams(size, None, True))
@@ -175,7 +184,7 @@ def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
         held = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         for name, array in held.items():
             shape = (ctypes.c_int64 * array.ndim)(*array.shape[::-1])
-            tensor = ggml.ggml_new_tensor(memory, TYPES[array.dtype], array.ndim, shape)
+            tensor = ggml.ggml_new_tensor(memory, TYPES[array.dtype.name], array.ndim, shape)
             ggml.ggml_set_name(tensor, name.encode())
             tensor.contents.data = array.ctypes.data
             ggml.gguf_add_tensor(header, tensor)
@@ -188,7 +197,9 @@ def write(path: Path, header: int, tensors: Mapping[str, np.ndarray]) -> None:
         ggml.ggml_free(memory)
 
 
-def _in_file(path: Path, pointer: Any) -> np.ndarray:
+def _in_file(path: Path, pointer: Any) -> "np.ndarray":
+    import numpy as np
+
     tensor: Tensor = pointer.contents
     if tensor.type not in DTYPES:
         raise ValueError(f"{path}: {tensor.name.decode()} is quantized")

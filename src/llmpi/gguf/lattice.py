@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from llmpi.engine.shards import parts
 from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.quantizers import dequantized, kinds
+from llmpi.quant_types import ON_LATTICE
 
-KIND, BLOCK = "Q4_0", 32
+KIND, BLOCK = ON_LATTICE, 32
 FLOATS = ("F16", "BF16", "F32")
 LARGEST = (1, 2, 3, 4, 5, 6, 7, -8)
 """What the largest weight of a block may be, in scales; its sign is the scale's, too."""

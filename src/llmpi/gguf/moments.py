@@ -133,7 +133,7 @@ def _of_interest(node: ggml.Tensor) -> bool:
     if _op(node) != DENSE:
         return _op(node) == EXPERTS
     activations = node.src[1].contents
-    if activations.ne[1] < FEWEST_ROWS or activations.type != ggml.TYPES[np.dtype(np.float32)]:
+    if activations.ne[1] < FEWEST_ROWS or activations.type != ggml.TYPES["float32"]:
         return False
     return _name(node.src[0].contents).startswith("blk.")
 

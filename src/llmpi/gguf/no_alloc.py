@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import llama_cpp
-import numpy as np
 
 from llmpi.engine import info, shards
 from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LAZY_MODES, LOAD_MODES, fill
@@ -175,7 +174,7 @@ def _written(described: Described, stem: Path) -> Path:
     memory = base.ggml_init(ggml.MemoryParams(count * base.ggml_tensor_overhead(), None, True))
     size = 0
     for name, shape in described.tensors:
-        kind = ggml.TYPES[np.dtype(np.float16 if len(shape) > 1 else np.float32)]
+        kind = ggml.TYPES["float16" if len(shape) > 1 else "float32"]
         sides = (ctypes.c_int64 * len(shape))(*shape[::-1])
         tensor = base.ggml_new_tensor(memory, kind, len(shape), sides)
         base.ggml_set_name(tensor, name.encode())

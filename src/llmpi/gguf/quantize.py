@@ -11,9 +11,8 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from typing_extensions import TypedDict
 
 from llmpi.accidents import check_room, supervise
@@ -24,7 +23,6 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.fallbacks import parse_fallbacks
 from llmpi.gguf.inspect import inspect
-from llmpi.gguf.lattice import KIND, keep_lattice, tensors_on_lattice
 from llmpi.gguf.mix.groups import UNIFORM
 from llmpi.gguf.mix.made import called, check_made, file_type, tensor_types, types_of, used
 from llmpi.gguf.records import Fallback, Gguf, Imatrix, MatrixUsed, Mix, Start
@@ -33,12 +31,16 @@ from llmpi.quant_types import (
     FTYPES,
     IMATRIX,
     NEEDS_IMATRIX,
+    ON_LATTICE,
     is_mix,
     least_bytes,
     type_of,
     wants_imatrix,
 )
 from llmpi.records import failed, now, sha256_of, whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +141,11 @@ def quantize(
 
 
 def _on_lattice(source: Path, made: Path, quant: str) -> int | None:
-    if type_of(quant) in FLOATS:
-        return tensors_on_lattice(made)
-    return keep_lattice(source, made) if type_of(quant) == KIND else None
+    if type_of(quant) not in (*FLOATS, ON_LATTICE):
+        return None
+    from llmpi.gguf.lattice import keep_lattice, tensors_on_lattice
+
+    return tensors_on_lattice(made) if type_of(quant) in FLOATS else keep_lattice(source, made)
 
 
 def _check_mix(
@@ -235,7 +239,7 @@ def _run(
     return parse_fallbacks("\n".join(lines)), outcome["engine"]
 
 
-def matrix_data(means: Mapping[str, np.ndarray]) -> Any:
+def matrix_data(means: "Mapping[str, np.ndarray]") -> Any:
     """Second moments as `llama_model_quantize` takes them: an array of `llama_model_imatrix_data`
     that ends with a nameless one. It points into `means` (float32), which must outlive it.
     """
@@ -256,7 +260,6 @@ def main(job: str, out: str) -> None:
     import llama_cpp
 
     from llmpi.engine import info as engine_info
-    from llmpi.gguf.imatrix import read
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
@@ -265,8 +268,10 @@ def main(job: str, out: str) -> None:
     params.nthread = asked["threads"]
     params.allow_requantize = True
     if asked["imatrix"]:
+        from llmpi.gguf.imatrix import read
+
         held = read(Path(asked["imatrix"]))
-        means = {name: found.means.astype(np.float32) for name, found in held.items()}
+        means = {name: found.means.astype("float32") for name, found in held.items()}
         params.imatrix = matrix_data(means)
     if asked["file_type"] is not None:
         params.tt_overrides = tensor_types(asked["types"])

@@ -8,16 +8,18 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmpi.gguf import ggml
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Rows = np.ndarray
+    """float32 [rows, columns], or uint8 [rows, bytes]."""
+
 TYPE_COUNT = 43
 """GGML_TYPE_COUNT (ggml.h) of the pinned engine."""
-Rows = np.ndarray
-"""float32 [rows, columns], or uint8 [rows, bytes]."""
 
 
 class _Traits(ctypes.Structure):
@@ -46,7 +48,7 @@ class Kind(NamedTuple):
         return columns // self.block * self.block_bytes
 
 
-def quantized(weights: Rows, kind: str, importance: Rows | None = None) -> Rows:
+def quantized(weights: "Rows", kind: str, importance: "Rows | None" = None) -> "Rows":
     """`weights` as ggml quantizes them: uint8 [rows, bytes].
 
     Args:
@@ -55,6 +57,8 @@ def quantized(weights: Rows, kind: str, importance: Rows | None = None) -> Rows:
         importance: float32 [columns], their second moments of an importance matrix. IQ2_XXS,
             IQ2_XS and IQ1_S abort without.
     """
+    import numpy as np
+
     base, found = _library(), kinds()[kind]
     weights = np.ascontiguousarray(weights, np.float32)
     rows, columns = weights.shape
@@ -76,8 +80,10 @@ def quantized(weights: Rows, kind: str, importance: Rows | None = None) -> Rows:
     return out
 
 
-def dequantized(data: Rows, kind: str, columns: int) -> Rows:
+def dequantized(data: "Rows", kind: str, columns: int) -> "Rows":
     """The float32 [rows, columns] that uint8 [rows, bytes] of a type stand for."""
+    import numpy as np
+
     found = kinds()[kind]
     out = np.empty((len(data), columns), np.float32)
 

@@ -11,7 +11,8 @@ from llmpi.operate import bench, device_releases, host, room, service, sudo
 from llmpi.operate.release import devices_of, release_for, service_of
 from llmpi.operate.rollout import roll_out, split
 from llmpi.operate.units import SERVICE
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import Parts
 from llmpi.study.devices import SshDevice
 from llmpi.study.file import load_study

@@ -36,7 +36,8 @@ from llmpi.quality.squad.records import Questions
 from llmpi.records import RecordError, now, read, write_json
 from llmpi.remote import requests
 from llmpi.remote.ask import PART_BYTES
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import Device
 from llmpi.remote.plugs import Timeline, plug_sampling
 from llmpi.study.devices import SshDevice
 from llmpi.study.service import Service

@@ -6,7 +6,7 @@ from typing_extensions import TypeForm, TypeVar
 
 from llmpi.device.service.records import Answer, Refusal, Releases, StoredModel
 from llmpi.errors import LlmpiError
-from llmpi.remote.connection import Device
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import INSTALL_S
 from llmpi.remote.records import DeployedPart
 

@@ -11,8 +11,8 @@ from llmpi.device import durable
 from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases
 from llmpi.records import sha256_of
-from llmpi.remote.connection import Device
 from llmpi.remote.engine_wheels import Processor, package_wheels
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import Parts, installed, probe, processor_of
 from llmpi.remote.server_wheel import PROGRAM, cross_server
 from llmpi.remote.wheel import this_llmpi

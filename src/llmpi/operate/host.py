@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
 from llmpi.operate.sudo import lacking
-from llmpi.remote.connection import Device, Done
+from llmpi.remote.machine import Device, Done
 
 log = logging.getLogger(__name__)
 

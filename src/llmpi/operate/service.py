@@ -19,8 +19,9 @@ from llmpi.operate.release import Release
 from llmpi.operate.units import MONITOR, SERVICE, SOCKET, START_S, key_path, keys_path, units
 from llmpi.records import RecordError, check
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
 from llmpi.remote.deploy import deployed_parts, put_model
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import Parts, provision
 from llmpi.study.devices import SshDevice
 from llmpi.study.meters import Meter

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from llmpi.errors import LlmpiError
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import Device
 from llmpi.study.devices import SshDevice
 
 RULE = "/etc/sudoers.d/llmpi"

@@ -40,7 +40,8 @@ class Answered:
     """Of the questions of a task that were asked, in any order.
 
     Args:
-        tokens: of each its prompt's, its thought's and its answer's; n x 3.
+        tokens: of each its prompt's, its thought's and its answer's; n x 3, one column behind the
+            other.
         judged: which of them could be right; n.
         numbers: of each its question's in the task's order; n.
         clusters: of each its question's: these stand or fall together; n.
@@ -56,6 +57,11 @@ class Answered:
     @cached_property
     def by_cluster(self) -> Grouped:
         return grouped(self.clusters)
+
+    @cached_property
+    def judged_at(self) -> NDArray[np.intp]:
+        """Where those are that could be right."""
+        return np.flatnonzero(self.judged)
 
     @cached_property
     def judged_by_cluster(self) -> Grouped:
@@ -76,19 +82,20 @@ def was_asked(error: str | None, new_tokens: int) -> bool:
 def answered(given: Iterable[Given]) -> Answered | None:
     """None where nothing was asked."""
     asked = list(given)
-    judged = [one for one in asked if one.right is not None]
     if not asked:
         return None
+    *tokens, right, cluster, numbers = zip(*asked, strict=True)
+    judged, clusters = np.array([one is not None for one in right]), np.array(cluster, np.int64)
     return Answered(
-        np.array([one[:3] for one in asked], np.int64),
-        np.array([one.right is not None for one in asked]),
-        np.array([one.number for one in asked], np.int64),
-        np.array([one.cluster for one in asked], np.int64),
-        _share([float(bool(one.right)) for one in judged], [one.cluster for one in judged]),
+        np.array(tokens, np.int64).T,
+        judged,
+        np.array(numbers, np.int64),
+        clusters,
+        _share([float(one) for one in right if one is not None], clusters[judged]),
     )
 
 
-def _share(right: Sequence[float], clusters: Sequence[int]) -> RightShare | None:
+def _share(right: Sequence[float], clusters: NDArray[np.int64]) -> RightShare | None:
     if not right:
         return None
     return RightShare(sum(right) / len(right), *(share_interval(right, clusters) or (None, None)))

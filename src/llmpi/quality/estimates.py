@@ -10,13 +10,12 @@ more.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import sqrt
 from typing import Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 PRIOR_CLUSTERS = 10
 PRIOR_CORRELATION = 0.2
@@ -156,7 +155,24 @@ class Plain:
         return Plain(self.value, self.variance / factor, self.clusters * factor, self.residuals)
 
 
-def share(sums: ArrayLike, squares: float, counts: ArrayLike) -> Share:
+class Counts:
+    """The items of each cluster, and what follows from their number alone: many estimates rest on
+    the same clusters."""
+
+    def __init__(self, counts: ArrayLike) -> None:
+        self.each: Vector = np.asarray(counts, float)
+        self.items = int(self.each.sum())
+        self.clusters = int(np.count_nonzero(self.each))
+        """Those that have items."""
+        self.size = float(np.square(self.each).sum()) / self.items
+        """Items of the cluster that an item is in, on average."""
+
+    @classmethod
+    def of(cls, counts: "ArrayLike | Counts") -> "Counts":
+        return counts if isinstance(counts, Counts) else cls(counts)
+
+
+def share(sums: ArrayLike, squares: float, counts: ArrayLike | Counts) -> Share:
     """A mean over items, with an error that is never below that of independent items.
 
     The spread between clusters (Liang, Zeger, *Longitudinal Data Analysis Using Generalized Linear
@@ -166,18 +182,19 @@ def share(sums: ArrayLike, squares: float, counts: ArrayLike) -> Share:
         sums, counts: the items of each cluster; clusters without items do not count.
         squares: sum of the squares of all items.
     """
-    n, residuals, clusters, between = _between(sums, counts)
-    value = float(np.sum(sums)) / n
+    by = Counts.of(counts)
+    total, residuals, between = _between(sums, by)
+    n, clusters = by.items, by.clusters
+    value = total / n
     independent = max(0.0, squares / n - value * value) / n
-    size = float(np.square(counts).sum()) / n
-    usual = 1 + (size - 1) * PRIOR_CORRELATION
+    usual = 1 + (by.size - 1) * PRIOR_CORRELATION
     moderated = ((clusters - 1) * between + PRIOR_CLUSTERS * independent * usual) / (
         clusters - 1 + PRIOR_CLUSTERS
     )
     variance = max(moderated, independent)
     binary = value * (1 - value)
     effective = binary / variance if variance > 0 and binary > 0 else n / usual
-    expected = (float(np.sum(sums)) + 0.5) / (n + 1)
+    expected = (total + 0.5) / (n + 1)
     before = usual * expected * (1 - expected) / n
     return Share(value, variance, effective, clusters, residuals, before)
 
@@ -187,26 +204,27 @@ def loss(
     lost_squares: float,
     gained: ArrayLike,
     gained_squares: float,
-    counts: ArrayLike,
+    counts: ArrayLike | Counts,
 ) -> Loss:
     """A paired loss out of the sums of each cluster, see `share`."""
-    one, other = share(lost, lost_squares, counts), share(gained, gained_squares, counts)
+    by = Counts.of(counts)
+    one, other = share(lost, lost_squares, by), share(gained, gained_squares, by)
     return Loss(one, other, _correction(one.clusters) * float(one.residuals @ other.residuals))
 
 
-def plain(sums: ArrayLike, counts: ArrayLike) -> Plain:
+def plain(sums: ArrayLike, counts: ArrayLike | Counts) -> Plain:
     """A mean over items out of the sums of each cluster."""
-    n, residuals, clusters, between = _between(sums, counts)
-    return Plain(float(np.sum(sums)) / n, between, clusters, residuals)
+    by = Counts.of(counts)
+    total, residuals, between = _between(sums, by)
+    return Plain(total / by.items, between, by.clusters, residuals)
 
 
-def _between(sums: ArrayLike, counts: ArrayLike) -> tuple[int, Vector, int, float]:
-    """(items, residuals of the mean, clusters that have items, variance from between these)."""
-    of, n = np.asarray(sums, float), np.asarray(counts, float)
-    items = int(n.sum())
-    residuals = (of - n * (of.sum() / items)) / items
-    clusters = int(np.count_nonzero(n))
-    return items, residuals, clusters, _correction(clusters) * float(residuals @ residuals)
+def _between(sums: ArrayLike, by: Counts) -> tuple[float, Vector, float]:
+    """(sum of all, residuals of the mean, variance from between the clusters)."""
+    of = np.asarray(sums, float)
+    total = float(of.sum())
+    residuals = (of - by.each * (total / by.items)) / by.items
+    return total, residuals, _correction(by.clusters) * float(residuals @ residuals)
 
 
 def _correction(clusters: float) -> float:
@@ -219,5 +237,16 @@ def student(level: float, clusters: float) -> float: ...
 def student(level: float, clusters: Vector) -> Vector: ...
 def student(level: float, clusters: float | Vector) -> float | Vector:
     """Student's quantile for so many clusters, at least two."""
-    found = stdtrit(np.maximum(clusters, 2) - 1, level)
-    return np.asarray(found) if isinstance(clusters, np.ndarray) else float(found)
+    if not isinstance(clusters, np.ndarray):
+        return _student(level, clusters)
+    from scipy.special import stdtrit  # slow to load, and who only shows a result needs none
+
+    return np.asarray(stdtrit(np.maximum(clusters, 2) - 1, level))
+
+
+@lru_cache(maxsize=4096)
+def _student(level: float, clusters: float) -> float:
+    """Thousands of cells ask for the same few."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(np.maximum(clusters, 2) - 1, level))

@@ -4,10 +4,10 @@ A kind of task turns its records into requirements (`llmpi.quality.kind.Summary`
 judges all of them together (`llmpi.decide.joint`). No item is in here, only sums.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
+import numpy as np
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import record
@@ -122,8 +122,7 @@ class Requirements(TypedDict):
 # --- from items -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ScoredItem:
+class ScoredItem(NamedTuple):
     """An item that counts for a metric: its cluster, and its score from 0 to 1."""
 
     id: str
@@ -132,31 +131,41 @@ class ScoredItem:
 
 
 Items = Sequence[ScoredItem]
+Places = Mapping[str, int]
+"""Where in the order of the clusters each is."""
 
 
 def score_of(items: Items, clusters: Sequence[str]) -> Score | None:
     """A variant's score by clusters; None without items."""
+    return _score(items, _places(clusters))
+
+
+def _score(items: Items, places: Places) -> Score | None:
     if not items:
         return None
-    place = {name: at for at, name in enumerate(clusters)}
+    at = [places[item.cluster] for item in items]
     return {
-        "items": _counts(items, place),
-        "score": _sums(((item.cluster, item.score) for item in items), place),
+        "items": _counts(at, places),
+        "score": _sums(at, [item.score for item in items], places),
     }
 
 
-def loss_of(reference: Items, variant: Items, clusters: Sequence[str]) -> PairedLoss | None:
-    """The paired loss on the items that both have; None where there is none."""
-    wanted = {item.id: item.score for item in reference}
-    pairs = [(item, wanted[item.id] - item.score) for item in variant if item.id in wanted]
+def _loss(reference: Mapping[str, float], variant: Items, places: Places) -> PairedLoss | None:
+    """The paired loss on the items that both have; None where there is none.
+
+    Args:
+        reference: score of each item, by its id.
+    """
+    pairs = [item for item in variant if item.id in reference]
     if not pairs:
         return None
-    place = {name: at for at, name in enumerate(clusters)}
+    at = [places[item.cluster] for item in pairs]
+    lost = [reference[item.id] - item.score for item in pairs]
     return {
         "kind": "paired",
-        "items": _counts([item for item, _ in pairs], place),
-        "lost": _sums(((item.cluster, max(0.0, lost)) for item, lost in pairs), place),
-        "gained": _sums(((item.cluster, max(0.0, -lost)) for item, lost in pairs), place),
+        "items": _counts(at, places),
+        "lost": _sums(at, [max(0.0, one) for one in lost], places),
+        "gained": _sums(at, [max(0.0, -one) for one in lost], places),
     }
 
 
@@ -169,17 +178,23 @@ def evidence_of(
         items: of a metric, by what is scored.
         order: model -> its quantizations from the widest, the reference, to the narrowest.
     """
+    places = _places(clusters)
+    widest = {model: Scored(model, quants[0]) for model, quants in order.items() if quants}
+    references = {
+        model: {item.id: item.score for item in items.get(one, ())} for model, one in widest.items()
+    }
     return [
         {
             "model": one.model,
             "quant": one.quant,
             "computation": one.computation,
-            "score": score_of(found, clusters),
-            "loss": None if one == widest else loss_of(items.get(widest, ()), found, clusters),
-            "reference": one == widest,
+            "score": _score(found, places),
+            "loss": None
+            if one == widest[one.model]
+            else _loss(references[one.model], found, places),
+            "reference": one == widest[one.model],
         }
         for one, found in items.items()
-        for widest in [Scored(one.model, order[one.model][0])]
     ]
 
 
@@ -188,16 +203,21 @@ def scored_in(evidence: Evidence) -> Scored:
     return Scored(evidence["model"], evidence["quant"], evidence["computation"])
 
 
-def _counts(items: Items, place: Mapping[str, int]) -> list[int]:
-    found = [0] * len(place)
-    for item in items:
-        found[place[item.cluster]] += 1
-    return found
+def _places(clusters: Sequence[str]) -> Places:
+    return {name: at for at, name in enumerate(clusters)}
 
 
-def _sums(values: Iterable[tuple[str, float]], place: Mapping[str, int]) -> Sums:
-    sums, squares = [0.0] * len(place), 0.0
-    for cluster, value in values:
-        sums[place[cluster]] += value
+def _counts(at: Sequence[int], places: Places) -> list[int]:
+    """Items of each cluster.
+
+    Args:
+        at: the place of each item's cluster.
+    """
+    return np.bincount(at, minlength=len(places)).tolist()
+
+
+def _sums(at: Sequence[int], values: Sequence[float], places: Places) -> Sums:
+    squares = 0.0
+    for value in values:
         squares += value * value
-    return {"sums": sums, "squares": squares}
+    return {"sums": np.bincount(at, values, len(places)).tolist(), "squares": squares}

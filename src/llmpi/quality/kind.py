@@ -321,12 +321,13 @@ def plain(row: TableRow, name: str) -> Value:
 
 def flat(task: str, columns: Mapping[str, Column], row: Row) -> dict[str, Value]:
     """A row as columns of a flat table: by name, numbers in one field joined by `; `."""
-    return {f"{task}_{name}": _as_text(row[name]) for name in columns}
+    return {
+        f"{task}_{name}": _as_text(value) if isinstance(value := row[name], dict | list) else value
+        for name in columns
+    }
 
 
-def _as_text(value: Told) -> Value:
+def _as_text(value: dict[str, float] | list[Obstacle]) -> str:
     if isinstance(value, list):
         return reason_text(value)
-    if isinstance(value, dict):
-        return "; ".join(f"{name} {number:.4g}" for name, number in value.items())
-    return value
+    return "; ".join(f"{name} {number:.4g}" for name, number in value.items())

@@ -6,14 +6,13 @@ would be too sure of itself, so everything here but McNemar's test goes by whole
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from math import ceil, comb
+from math import ceil
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
 
-from llmpi.quality.estimates import Loss, loss, plain, share, student
+from llmpi.quality.estimates import Counts, Loss, loss, plain, share, student
 
 RESAMPLES = 10_000
 CELLS_AT_ONCE = 1_000_000
@@ -33,17 +32,17 @@ class Grouped(NamedTuple):
     """
 
     places: NDArray[np.intp]
-    counts: NDArray[np.intp]
+    counts: Counts
 
 
 def grouped(clusters: ArrayLike) -> Grouped:
     """By the name that each item's cluster has."""
     _, places = np.unique(np.asarray(clusters), return_inverse=True)
-    return Grouped(places, np.bincount(places))
+    return Grouped(places, Counts(np.bincount(places)))
 
 
 def share_interval(
-    values: Sequence[float], clusters: Sequence[int], *, level: float = 0.95
+    values: Sequence[float], clusters: ArrayLike, *, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Interval of a mean.
 
@@ -94,7 +93,7 @@ def quantile_ranks(
     sums, counts = _totals(below, clusters)
     if len(sums) < 2:
         return None, None
-    items, found = len(np.asarray(below)), share(sums, float(sums.sum()), counts)
+    items, found = counts.items, share(sums, float(sums.sum()), counts)
     alone = min(items, ceil(found.effective))
     low, high = _sign_ranks(alone, share_below, level)
     return (
@@ -107,13 +106,15 @@ def quantile_ranks(
 def _sign_ranks(items: int, share_below: float, level: float) -> tuple[int, int]:
     """Ranks from 1, of so many independent items; 0 and one too many where there is no such end.
     Thousands of cells ask for the same few."""
+    from scipy.special import bdtr  # slow, and who only shows a result needs none
+
     fewer = bdtr(np.arange(items, dtype=float), items, share_below)
     low = int(np.searchsorted(fewer, (1 - level) / 2, side="right"))
     return low, int(np.searchsorted(fewer, (1 + level) / 2)) + 1
 
 
 def paired_loss(
-    reference: Sequence[float], variant: Sequence[float], clusters: Sequence[int]
+    reference: Sequence[float], variant: Sequence[float], clusters: ArrayLike | Grouped
 ) -> Loss:
     """What the variant loses.
 
@@ -121,14 +122,15 @@ def paired_loss(
         reference, variant: a score per item, 0 to 1; at least one item.
         clusters: the cluster of each item.
     """
+    by = _by(clusters)
     lost = np.asarray(reference, float) - np.asarray(variant, float)
     worse, better = np.maximum(lost, 0), np.maximum(-lost, 0)
     return loss(
-        _totals(worse, clusters)[0],
+        _totals(worse, by)[0],
         float(worse @ worse),
-        _totals(better, clusters)[0],
+        _totals(better, by)[0],
         float(better @ better),
-        _totals(better, clusters)[1],
+        by.counts,
     )
 
 
@@ -185,22 +187,23 @@ def compare(
         clusters: the cluster (paragraph) of each item.
         exact_reference, exact_variant: a 0/1 metric (exact match) per item.
     """
-    found = paired_loss(reference, variant, clusters)
+    by = grouped(clusters)
+    found = paired_loss(reference, variant, by)
     low, high = loss_interval(found) or (None, None)
     differences = np.asarray(variant, float) - np.asarray(reference, float)
     return {
         "difference_pct": -100 * found.value + 0.0,
         "low_pct": None if high is None else -100 * high,
         "high_pct": None if low is None else -100 * low,
-        "p": randomization_p(differences.tolist(), clusters),
+        "p": randomization_p(differences, by),
         "mcnemar": mcnemar(exact_reference, exact_variant),
         "items": len(differences),
-        "clusters": len(set(clusters)),
+        "clusters": len(by.counts.each),
     }
 
 
 def randomization_p(
-    differences: Sequence[float], clusters: Sequence[int], *, seed: int = 0
+    differences: ArrayLike, clusters: ArrayLike | Grouped, *, seed: int = 0
 ) -> float | None:
     """Two-sided p value of "variant and reference are exchangeable", by flipping whole clusters.
 
@@ -269,7 +272,11 @@ def mcnemar(reference: Sequence[int], variant: Sequence[int]) -> McNemar:
 def sign_test(one: int, other: int) -> float:
     """Two-sided p of a split at least this uneven between two equally likely sides."""
     n, fewer = one + other, min(one, other)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+    ways, uneven = 1, 1  # n over k, from one to the next, and the sum of all so far
+    for k in range(fewer):
+        ways = ways * (n - k) // (k + 1)
+        uneven += ways
+    return min(1.0, 2 * uneven / 2**n)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -292,9 +299,13 @@ def distinguishable(p_adjusted: float | None, alpha: float = 0.05) -> bool:
     return p_adjusted is not None and p_adjusted <= alpha
 
 
-def _totals(values: ArrayLike, clusters: ArrayLike | Grouped) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(sum of the values, number of items) per cluster."""
-    by = clusters if isinstance(clusters, Grouped) else grouped(clusters)
+def _by(clusters: ArrayLike | Grouped) -> Grouped:
+    return clusters if isinstance(clusters, Grouped) else grouped(clusters)
+
+
+def _totals(values: ArrayLike, clusters: ArrayLike | Grouped) -> tuple[NDArray[Any], Counts]:
+    """(sum of the values, items) of each cluster."""
+    by = _by(clusters)
     return np.bincount(by.places, weights=np.asarray(values, dtype=float)), by.counts
 
 

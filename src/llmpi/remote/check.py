@@ -17,9 +17,9 @@ from llmpi.engine.progress import say
 from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, ThisMachine, connected, noise_told
+from llmpi.remote.connection import ThisMachine, connected
 from llmpi.remote.engine_wheels import check_cross_build
-from llmpi.remote.link import LinkError
+from llmpi.remote.machine import Device, LinkError, noise_told
 from llmpi.remote.provision import installed, made_how, probe, processor_of, wrong_userland
 from llmpi.remote.remedies import remedies
 from llmpi.remote.smart_plugs import open_plug

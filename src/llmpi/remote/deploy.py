@@ -11,7 +11,8 @@ from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.records import failed, now, sha256_of
-from llmpi.remote.connection import ANSWER_S, Device, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import ANSWER_S, Device
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import DeployedPart, Provisioned, Receipt
 from llmpi.study.devices import SingleDevice, SshDevice

@@ -21,8 +21,8 @@ from llmpi.device.records import (
 )
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError
-from llmpi.remote.connection import Device, connected
-from llmpi.remote.link import LinkError
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import Device, LinkError
 from llmpi.remote.plugs import Timeline
 from llmpi.script import tell
 from llmpi.study.devices import SshDevice

@@ -14,8 +14,9 @@ from llmpi.engine.laid_over import BUILD_NAME
 from llmpi.engine.records import Binding, Engine, Failed
 from llmpi.errors import LlmpiError
 from llmpi.records import sha256_of
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
 from llmpi.remote.engine_wheels import cross_wheel, native_wheel
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import INSTALL_S, ensure_ready, processor_of
 from llmpi.remote.records import InstalledEngine, InstalledEngines, Provisioned
 from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice

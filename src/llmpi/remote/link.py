@@ -10,16 +10,12 @@ from typing import IO, Any
 from fabric import Config, Connection
 from paramiko import SSHException, Transport
 
-from llmpi.errors import LlmpiError
 from llmpi.remote.host_keys import Verified
 from llmpi.remote.identities import Identities
+from llmpi.remote.machine import LinkError
 from llmpi.remote.openssh import Settings, settings
 from llmpi.remote.transfer import fast_transport
 from llmpi.study.devices import SshDevice
-
-
-class LinkError(LlmpiError):
-    """A device cannot be reached, or not any more; it may be there again later."""
 
 
 @contextlib.contextmanager

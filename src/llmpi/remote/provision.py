@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from llmpi.code import PACKAGE, code_of
 from llmpi.device import commands, durable, install
@@ -16,12 +16,14 @@ from llmpi.device.records import Installed, Look
 from llmpi.engine.records import Machine, Where
 from llmpi.errors import LlmpiError
 from llmpi.records import now, sha256_of
-from llmpi.remote.connection import DURABLE, Device, connected
-from llmpi.remote.engine_wheels import Processor, engine_wheels
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import DURABLE, Device
 from llmpi.remote.records import Preparation, Provisioned
-from llmpi.remote.wheel import this_llmpi
 from llmpi.script import tell
 from llmpi.study.devices import EngineWheel, SingleDevice, SshDevice
+
+if TYPE_CHECKING:
+    from llmpi.remote.engine_wheels import Processor
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +182,8 @@ def _install_engine(device: Device, how: Preparation, found: Installed) -> None:
     if engine == "native":
         _build_there(device, lock, found)
         return
+    from llmpi.remote.engine_wheels import engine_wheels
+
     own = None if engine == "cross" else Path(engine["wheel"])
     if own is None and machine["arch"] != "aarch64":
         raise LlmpiError(
@@ -197,8 +201,10 @@ def made_how(machine: Machine) -> Literal["cross", "native"]:
     return "cross" if machine["arch"] == "aarch64" else "native"
 
 
-def processor_of(machine: Machine) -> Processor:
+def processor_of(machine: Machine) -> "Processor":
     """What decides which wheels a device can take."""
+    from llmpi.remote.engine_wheels import Processor
+
     return Processor(machine["arch"], machine["python"], machine["glibc"] or "", *machine["hwcap"])
 
 
@@ -252,6 +258,8 @@ def _no_venv(device: Device, found: Installed) -> str:
 
 def _install_llmpi(device: Device, found: Installed) -> None:
     """Bring this very llmpi to a device that has the engine; nothing where it is there."""
+    from llmpi.remote.wheel import this_llmpi
+
     wheel = this_llmpi()
     key = sha256_of(wheel)
     if _holds(found, "llmpi", key):

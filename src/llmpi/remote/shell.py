@@ -17,10 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from fabric.runners import Remote
 from invoke.runners import Local
-
-from llmpi.engine.supervise import INTERRUPT
 
 MOST_CHARACTERS = 64 << 20
 """Of a command: a record of a day's measurement has some millions."""
@@ -150,7 +147,7 @@ class Call:
         return {**streams, "warn": True, "timeout": timeout_s}
 
 
-class _Bounded:
+class Bounded:
     """Hands on what comes as it comes and keeps nothing itself; UTF-8, whatever the locale."""
 
     kill: Callable[[], None]
@@ -171,38 +168,7 @@ class _Bounded:
             raise
 
 
-class OverSsh(_Bounded, Remote):
-    """Fabric's runner."""
-
-    hears_ctrl_c = False
-
-    def send_interrupt(self, interrupt: KeyboardInterrupt) -> None:
-        """Without a terminal there, nobody else tells the command."""
-        if not self.hears_ctrl_c:
-            raise interrupt
-        self.channel.send(INTERRUPT)
-
-    def start(self, *arguments: Any, **options: Any) -> None:
-        super().start(*arguments, **options)
-        self.channel.settimeout(LINGER_S)
-
-    def read_proc_stdout(self, num_bytes: int) -> bytes:
-        return self._read(self.channel.recv, self.streams["out"], num_bytes)
-
-    def read_proc_stderr(self, num_bytes: int) -> bytes:
-        return self._read(self.channel.recv_stderr, self.streams["err"], num_bytes)
-
-    def _read(self, read: Callable[[int], bytes], into: Said | Lines, num_bytes: int) -> bytes:
-        """What comes next; nothing where a command is over whose shell keeps the channel open."""
-        while True:
-            try:
-                return read(num_bytes)
-            except TimeoutError:
-                if into.is_over:
-                    return b""
-
-
-class Here(_Bounded, Local):
+class Here(Bounded, Local):
     """Invoke's runner."""
 
     killed = False

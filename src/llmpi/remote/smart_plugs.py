@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, NotRequired
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired
 from urllib.parse import quote, urlencode
 
-import httpx2
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
@@ -17,6 +16,9 @@ from llmpi.device.machine.meters import plausible
 from llmpi.errors import LlmpiError
 from llmpi.records import RecordError, check
 from llmpi.study.meters import Plug, ShellyMeter, TasmotaMeter
+
+if TYPE_CHECKING:
+    import httpx2  # loaded where there is a plug: few measurements have one
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every address, passwords too
 
@@ -177,6 +179,8 @@ class _Shelly:
     """https://shelly-api-docs.shelly.cloud"""
 
     def __init__(self, meter: ShellyMeter, user: str, password: str | None) -> None:
+        import httpx2
+
         self.url, self._number = meter.url.rstrip("/"), meter.switch
         self._basic = httpx2.BasicAuth(user, password) if password else None
         # Kept: it answers the next challenge before that comes.
@@ -243,7 +247,7 @@ def _counter(reading: float | None, unit_j: float) -> Counter | None:
     return Counter(reading * unit_j, unit_j / 10**decimals)
 
 
-def _get(url: str, asked: str, auth: httpx2.Auth | None) -> tuple[int, bytes]:
+def _get(url: str, asked: str, auth: "httpx2.Auth | None") -> tuple[int, bytes]:
     """Status and content of an answer, all of which is there within `ANSWER_S`.
 
     Args:
@@ -252,6 +256,8 @@ def _get(url: str, asked: str, auth: httpx2.Auth | None) -> tuple[int, bytes]:
     Raises:
         LlmpiError: it does not answer.
     """
+    import httpx2
+
     try:
         return asyncio.run(_fetched(asked, auth))
     except TimeoutError:
@@ -260,7 +266,9 @@ def _get(url: str, asked: str, auth: httpx2.Auth | None) -> tuple[int, bytes]:
         raise LlmpiError(f"{url}: {type(error).__name__}: {error}") from None
 
 
-async def _fetched(asked: str, auth: httpx2.Auth | None) -> tuple[int, bytes]:
+async def _fetched(asked: str, auth: "httpx2.Auth | None") -> tuple[int, bytes]:
+    import httpx2
+
     # No proxy: a plug is in the same network.
     async with (
         asyncio.timeout(ANSWER_S),

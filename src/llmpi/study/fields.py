@@ -218,9 +218,9 @@ Bytes = Annotated[int, Field(ge=1), BeforeValidator(_bytes), WithJsonSchema(SIZE
 class Part(BaseModel):
     """Every part of a config refuses keys it does not know, so that a typo never passes."""
 
-    # The texts under the fields are read by `llmpi.study.reference`, and not at every import: each
-    # job imports these models.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Each job imports these models, and few of them validate anything: what they need for that is
+    # built when they first do. (The texts under the fields are read by `llmpi.study.reference`.)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def one_of(part: Part, *keys: str) -> None:

@@ -1,6 +1,7 @@
 """Speed and temperature over the sustained phase, thinned for a picture."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -35,8 +36,13 @@ def thinned(curve: Sequence[tuple[float, float]], start: float = 0.0) -> list[li
     0.001)."""
     if not curve:
         return []
-    starts = np.arange(0, len(curve), -(-len(curve) // POINTS))
-    counts = np.diff([*starts, len(curve)])
-    points = np.asarray(curve, float) - (start, 0.0)
-    at, value = (np.add.reduceat(points, starts) / counts[:, None]).T
-    return [[*point] for point in zip(at.round(2).tolist(), value.round(3).tolist(), strict=True)]
+    together = -(-len(curve) // POINTS)
+    starts = np.arange(0, len(curve), together)
+    counts = np.full((len(starts), 1), together)
+    counts[-1] = len(curve) - starts[-1]
+    points = np.fromiter(chain.from_iterable(curve), float, 2 * len(curve)).reshape(-1, 2)
+    means = np.add.reduceat(points - (start, 0.0), starts) / counts
+    means[:, 0].round(2, out=means[:, 0])
+    means[:, 1].round(3, out=means[:, 1])
+    found: list[list[float]] = means.tolist()
+    return found

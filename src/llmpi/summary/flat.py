@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from llmpi.engine.shown import visible
@@ -22,14 +23,18 @@ from llmpi.summary.columns import (
 )
 from llmpi.summary.records import Row
 
+FIRST = (*CELL, *SPEED, *ENERGY, *FILE)
+LAST = (*HTTP, *TUNED)
+"""What stands before and behind the scores, as `columns` has it."""
+
 FlatRow = dict[str, object]
 """A text, a number or None by the name of each column; it is written, and never read here."""
 
 
 def flat_rows(study: Study, rows: Sequence[Row]) -> list[FlatRow]:
     """Rows as a flat table has them: lists as text, quality in columns of its own."""
-    kinds = kinds_of(study)
-    return [_flat(study, kinds, row) for row in rows]
+    kinds, answering = kinds_of(study), study.answering
+    return [_flat(kinds, answering, row) for row in rows]
 
 
 def write_csv(path: Path, flat: Sequence[FlatRow]) -> None:
@@ -38,17 +43,17 @@ def write_csv(path: Path, flat: Sequence[FlatRow]) -> None:
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(flat[0])
-        writer.writerows(map(_cell, row.values()) for row in flat)
+        shown = cache(_shown)  # most texts stand in many rows
+        for row in flat:
+            writer.writerow([shown(v) if isinstance(v, str) else v for v in row.values()])
 
 
-def _cell(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _shown(value: str) -> str:
     text = visible(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
-def _flat(study: Study, kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
+def _flat(kinds: Mapping[str, TaskKind], answering: Sequence[str], row: Row) -> FlatRow:
     of_row: FlatRow = {**row, **_texts(row)}
     scored: FlatRow = {}
     compared: FlatRow = {}
@@ -56,12 +61,12 @@ def _flat(study: Study, kinds: Mapping[str, TaskKind], row: Row) -> FlatRow:
     for task, kind in kinds.items():
         scored |= flat_quality(task, kind.columns, row["quality"][task])
         compared |= flat_quality(task, kind.compared, row["quality"][task])
-    for task in study.answering:
+    for task in answering:
         cost: Mapping[str, object] = row["answers"].get(task, {})  # by any name
         answers |= {f"{task}_{name}": cost.get(name) for name in ANSWERS}
-    first = {name: of_row[name] for name in (*CELL, *SPEED, *ENERGY, *FILE)}
+    first = {name: of_row[name] for name in FIRST}
     device = {name: of_row[name] for name in DEVICE}
-    last = {name: of_row[name] for name in (*HTTP, *TUNED)}
+    last = {name: of_row[name] for name in LAST}
     return {**first, **scored, **answers, **device, **compared, **last}
 
 

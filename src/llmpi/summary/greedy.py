@@ -33,8 +33,9 @@ def says_the_same(study: Study, cells: Mapping[Run, Single | Failed | NotRun], r
         False where another text was generated than with the runtime that is the same without it, or
         where there is no such cell.
     """
-    own, twin = cells[run], twin_of(study, run.runtime)
+    own = cells[run]
     if not isinstance(own, Single) or "drafted" not in own.cell["repetitions"][0]:
         return True
+    twin = twin_of(study, run.runtime)
     other = cells.get(run._replace(runtime=twin)) if twin else None
     return isinstance(other, Single) and own.cell["output"] == other.cell["output"]

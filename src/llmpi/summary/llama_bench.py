@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from llmpi import layout
 from llmpi.engine.records import Failed
 from llmpi.gguf.records import Gguf
@@ -17,6 +15,7 @@ from llmpi.study.runs import Session as SessionId
 from llmpi.study.runs import sessions
 from llmpi.study.study import Study
 from llmpi.summary.measured import Single, single
+from llmpi.summary.percentiles import deviation
 from llmpi.summary.read import Records
 
 Line = dict[str, object]
@@ -94,6 +93,8 @@ FIELDS = (
 """In llama-bench's order (`test::get_fields` of tools/llama-bench/llama-bench.cpp at the engine's
 commit)."""
 
+AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 """enum llama_flash_attn_type (llama.h)."""
 
@@ -107,7 +108,7 @@ def write_llama_bench(path: Path, study: Study, records: Records) -> None:
                 for name in (w for w in workloads if w in study.single_workloads):
                     cell = single(records.sessions[session], name)
                     for line in _lines(study, session, name, cell, manifest):
-                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                        file.write(AS_JSON(line) + "\n")
 
 
 def _lines(
@@ -177,9 +178,9 @@ def _test(
         "n_gen": n_gen,
         "n_depth": n_depth,
         "avg_ns": round(statistics.fmean(nanoseconds)),
-        "stddev_ns": round(float(np.std(nanoseconds, ddof=1))) if several else 0,
+        "stddev_ns": round(deviation(nanoseconds)) if several else 0,
         "avg_ts": statistics.fmean(speeds),
-        "stddev_ts": float(np.std(speeds, ddof=1)) if several else 0.0,
+        "stddev_ts": deviation(speeds) if several else 0.0,
         "samples_ns": nanoseconds,
         "samples_ts": speeds,
     }

@@ -88,9 +88,10 @@ def beside_the_paper(
     Args:
         machines: what is known of each device, by its id.
     """
+    named = {model: papers_model(asked) for model, asked in study.models.items()}
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        name = papers_model(study.models[row["model"]])
+        name = named[row["model"]]
         for kind, ours in TYPES.items():
             if name and row["quant"] in ours and _is_pi5(machines[row["device"]]):
                 cells.setdefault((name, kind), []).append(row)

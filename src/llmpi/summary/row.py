@@ -7,8 +7,6 @@ from itertools import chain
 from operator import itemgetter
 from typing import Literal, TypeVar, cast, get_origin, get_type_hints
 
-import numpy as np
-
 from llmpi.device.machine.energy import tokens_per_joule, words_per_battery
 from llmpi.engine.records import (
     ConcurrentRepetition,
@@ -26,7 +24,7 @@ from llmpi.study.study import Battery, Study
 from llmpi.summary.answers import answer_costs
 from llmpi.summary.computed import Computed
 from llmpi.summary.measured import Single
-from llmpi.summary.percentiles import percentile
+from llmpi.summary.percentiles import deviation, percentile
 from llmpi.summary.records import (
     AnswerCost,
     CellEnergy,
@@ -159,7 +157,7 @@ def _speed(measured: Single) -> Speed:
         "tg_tps": statistics.median(tg_tps),
         "tg_min_tps": min(tg_tps),
         "tg_max_tps": max(tg_tps),
-        "tg_sd_tps": float(np.std(tg_tps, ddof=1)) if len(tg_tps) > 1 else None,
+        "tg_sd_tps": deviation(tg_tps) if len(tg_tps) > 1 else None,
         "repetitions": len(repetitions),
         "set_aside": len(cell["set_aside"]),
         "others_pct": _others_pct(cell),

@@ -13,7 +13,7 @@ from llmpi.quality.estimates import student
 from llmpi.results import NotRun
 from llmpi.study.runs import Run, Scored, Session, expand_runs
 from llmpi.study.study import Study
-from llmpi.summary.answers import RATES, Each, at, joules_of, seconds_of
+from llmpi.summary.answers import RATES, Each, at, behind_the_prompt, joules_of, seconds_of
 from llmpi.summary.measured import answers
 from llmpi.summary.records import Row, SampleAgainst, SampleCell
 from llmpi.summary.row import place
@@ -137,8 +137,8 @@ def _against(
     tokens: NDArray[np.int64],
     prompt_tokens: int,
 ) -> SampleAgainst:
-    predicted = seconds_of(tokens, row, prompt_tokens)
-    joules = joules_of(tokens, row, row, prompt_tokens)
+    behind = behind_the_prompt(tokens, row, prompt_tokens)
+    predicted, joules = seconds_of(behind, row), joules_of(behind, row)
     median = predicted["median"]
     numbers = [one["number"] for one in done]
     half = _half_width(numbers, seconds, median)

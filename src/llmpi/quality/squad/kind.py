@@ -109,9 +109,10 @@ def summarize(study: Study, tasks: Sequence[str]) -> Summary:
     descent = study.descent
     widths = lowest_widths(order, scores[descent.task]) if descent else []
     objections = _objections(study.gates, scores)
+    against = {(one["task"], scored_in(one)): one for one in compared}
     rows = {
         task: {
-            variant: {**_row(record), **_compared(task, variant, compared)}
+            variant: {**_row(record), **_compared(against.get((task, variant)))}
             for variant, record in records.items()
         }
         for task, records in scores.items()
@@ -223,10 +224,9 @@ def _threshold(best: float | Abstention | None) -> Row:
     return {"best_f1_threshold": best, "best_f1_abstention": above}
 
 
-def _compared(task: str, asked: Scored, compared: Sequence[Comparison]) -> Row:
+def _compared(one: Comparison | None) -> Row:
     """F1 against the reference's: what the data say, and whether they can tell the two apart."""
-    found = (c for c in compared if c["task"] == task and scored_in(c) == asked)
-    if (one := next(found, None)) is None:
+    if one is None:
         return dict.fromkeys(COMPARED)
     return {
         "f1_difference_pct": one["difference_pct"],
