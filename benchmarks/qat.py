@@ -3,10 +3,11 @@
 The demo's model is trained for Q4_0 on the first part of `pydoc_data.topics`; the perplexities of
 its F16, of its plain Q4_0 and of the trained Q4_0 are llama.cpp's, on the exported files and the
 rest of the text. It is trained block by block, too, with the peaks of both's memory, and beside
-them stand learned roundings, of Q2_0, too, on the same texts. Figures are printed as soon as they
-are known. A step is timed against the same step without fake quantization, in turns. With
-`--small`, a ternary model is trained from scratch, and compared with its F16 in the same way. With
-`--block-1b`, one block of a 1B's shape is trained alone.
+them stand learned roundings on the same texts: of Q2_0, too, and of K-quants of the same model in
+widths that those take (see `benchmarks.widened`). Figures are printed as soon as they are known. A
+step is timed against the same step without fake quantization, in turns. With `--small`, a ternary
+model is trained from scratch, and compared with its F16 in the same way. With `--block-1b`, one
+block of a 1B's shape is trained alone.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from benchmarks.peer import cache_folder
 from benchmarks.small_models import small_models
 from benchmarks.speed import demo_files
 from benchmarks.whole import whole
+from benchmarks.widened import widen
 from llmpi import needs
 from llmpi.engine import info as engine_info
 from llmpi.gguf.quantize import quantize
@@ -44,6 +46,7 @@ QUANT = "Q4_0"
 ROUNDED = {"Q4_0": None, "Q2_0": 12}
 """Chunks of the unseen text that each is scored on, or all: Q2_0 has no fast kernel for prompts on
 x86, and took a quarter of a minute for one."""
+ROUNDED_WIDE = {"Q4_K_S": None, "Q2_K": None}
 DEMO: Start = {"status": "ok", "sha256": "", "lineage": ["Q4_1", "F16"]}
 BLOCK_OF_1B = Small(
     layers=1, width=2048, heads=32, kv_heads=8, ffn_width=8192, merges=10**6, context_tokens=2048
@@ -96,7 +99,11 @@ def main() -> None:
                 for by_block in (True, False)
             ]
             told({"block_memory_ratio": peaks[0] / peaks[1]})
-        rounded(base, f16, seen, unseen, folder, args.threads)
+        rounded(base, f16, ROUNDED, seen, unseen, folder, args.threads)
+        wide = folder / "wide.gguf"
+        widen(base, wide)
+        f16 = measured(wide, unseen, folder, args.threads)
+        rounded(wide, f16, ROUNDED_WIDE, seen, unseen, folder, args.threads)
     if not args.rounding:
         told({"step_ratio": step_ratio(base, plain, seen, args.rounds)})
 
@@ -166,10 +173,16 @@ def trained(
 
 
 def rounded(
-    base: Path, f16: float, seen: Corpus, unseen: Corpus, folder: Path, threads: int
+    base: Path,
+    f16: float,
+    quants: Mapping[str, int | None],
+    seen: Corpus,
+    unseen: Corpus,
+    folder: Path,
+    threads: int,
 ) -> None:
     """The same of learned roundings."""
-    for kind, chunks in ROUNDED.items():
+    for kind, chunks in quants.items():
         plain, learned = (folder / f"{kind}{end}.gguf" for end in (".plain", "+round"))
         manifest: Start = DEMO | {"sha256": sha256_of(base)}
         whole(quantize(base, manifest, plain, kind))

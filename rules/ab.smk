@@ -35,6 +35,7 @@ rule ask_prompts:
         code=code("ask_prompts"),
         prompts=lambda w: study.quality[w.task].prompts,
         gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
         provisioned=layout.PROVISIONED,
     output:
         asked=layout.ASKED,

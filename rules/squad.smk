@@ -113,6 +113,7 @@ rule ask_endpoint:
         code=code("ask_endpoint"),
         questions=layout.QUESTIONS,
         gguf=ancient(layout.GGUF),
+        manifest=layout.GGUF_MANIFEST,
         provisioned=layout.PROVISIONED,
     output:
         asked=layout.ASKED,

@@ -161,12 +161,12 @@ ROUNDING_WINDOW_TOKENS, ROUNDING_STEP_TOKENS = 256, 1024
 
 def rounding_mb(f16_bytes: int, windows: int) -> int:
     """One block: its weights as they are, as llama.cpp rounds them and as they are seen, gradients,
-    offsets, and twice in 2 bytes; no block has more than a sixteenth of the weights. And what all
-    windows are between two blocks, unquantized and quantized: no model is wider than a sixteenth of
-    the root of its weights."""
+    offsets, twice in 2 bytes, and two of six numbers for the scales of sixteen; no block has more
+    than a sixteenth of the weights. And what all windows are between two blocks, unquantized and
+    quantized: no model is wider than a sixteenth of the root of its weights."""
     parameters = f16_bytes / 2
     states = 2 * 4 * windows * ROUNDING_WINDOW_TOKENS * parameters**0.5 / 16
-    learning = ceil(TORCH_MB + (26 * parameters / 16 + states) / MB)
+    learning = ceil(TORCH_MB + (28 * parameters / 16 + states) / MB)
     return max(learning, quantizing_mb(f16_bytes))
 
 

@@ -53,8 +53,11 @@ _WIDTHS = {name: place for place, name in enumerate(FTYPES)}
 # was learned for it. A matrix is said last: Q4_0+round+imatrix.
 IMATRIX, QAT, ROUND = "+imatrix", "-qat", "+round"
 
-# Types whose rounding can be learned: of each block there is one scale, and whole codes.
-ROUNDABLE = ("Q4_0", "Q2_0", "TQ2_0", "TQ1_0")
+# Types whose rounding can be learned: of two to four bits, whose weights are codes times scales.
+ROUNDABLE = (
+    *("Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K"),
+    *("Q2_0", "TQ2_0", "TQ1_0"),
+)
 
 # Whose lattice official training leaves weights on: see `llmpi.gguf.lattice`.
 ON_LATTICE = "Q4_0"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from good_config import GOOD, SHA
 
-from llmpi.quant_types import FTYPES, TENSOR_TYPES
+from llmpi.quant_types import FTYPES, ROUNDABLE, TENSOR_TYPES
 from llmpi.study.file import ConfigError, load_study, parse_study
 
 QUANTS = ", ".join([*FTYPES, "as-published"])
@@ -92,8 +92,8 @@ BAD = {
         "5: mix.types: 'Q4_K' stands here twice",
     ),
     "rounding of a type whose rounding cannot be learned": (
-        ("Q4_0", "Q4_K_M+round"),
-        "5: quants.1: the rounding of Q4_K_M cannot be learned; it can of Q4_0, Q2_0, TQ2_0, TQ1_0",
+        ("Q4_0", "Q6_K+round"),
+        f"5: quants.1: the rounding of Q6_K cannot be learned; it can of {', '.join(ROUNDABLE)}",
     ),
     "rounding of a mix": (
         ("Q4_0", "MIX-4bpw+round+imatrix"),

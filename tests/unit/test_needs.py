@@ -51,7 +51,7 @@ def test_an_8b_model_finds_room() -> None:
     assert needs.training_mb(16 * GB) > 22 * parameters / 2**20
     block, width = 218e6, 4096
     states = 2 * 4 * 128 * needs.ROUNDING_WINDOW_TOKENS * width
-    assert needs.rounding_mb(16 * GB, 128) > (26 * block + states) / 2**20
+    assert needs.rounding_mb(16 * GB, 128) > (27 * block + states) / 2**20
 
 
 def test_blocks_are_trained_in_what_a_workstation_has() -> None:

@@ -35,7 +35,7 @@ def test_a_rounded_variant_stands_behind_the_plain_one_of_its_type() -> None:
     "name",
     [
         *("Q4_0+imatrix+round", "Q4_0-qat+round", "Q4_0+round-qat", "Q4_0+round+round"),
-        *("F16+round", "Q4_K_M+round", "IQ2_XXS+round+imatrix", "MIX-4bpw+round", "+round"),
+        *("F16+round", "Q6_K+round", "IQ2_XXS+round+imatrix", "MIX-4bpw+round", "+round"),
     ],
 )
 def test_what_there_is_no_rounding_of_is_refused(name: str) -> None:
