@@ -14,7 +14,8 @@ from llmpi.errors import LlmpiError
 from llmpi.quality.cut_prompts import not_whole
 from llmpi.records import read, sha256_of_json, write_json
 from llmpi.remote import requests
-from llmpi.remote.connection import Device, connected
+from llmpi.remote.connection import connected
+from llmpi.remote.machine import Device
 from llmpi.remote.provision import ensure_ready
 from llmpi.remote.records import Provisioned
 from llmpi.script import tell
