@@ -5,7 +5,13 @@ from typing import Literal
 
 from llmpi.quality.kind import NotScored
 from llmpi.quality.squad.records import Item, SquadScored
-from llmpi.quality.statistics import Compared, compare, distinguishable, holm
+from llmpi.quality.statistics import (
+    Compared,
+    Pair,
+    compare_all,
+    distinguishable,
+    holm,
+)
 from llmpi.study.runs import Scored
 
 Scores = Mapping[Scored, SquadScored | NotScored]
@@ -37,13 +43,18 @@ def comparisons(
         order: model -> its quantizations from the widest, the reference, to the narrowest.
         scores: by task.
     """
-    found = [
-        (task, one, quants[0], paired)
+    asked = [
+        (task, one, quants[0], pair)
         for task, records in scores.items()
         for model, quants in order.items()
         for one in _by_width(model, quants, records)
         if one != (reference := Scored(model, quants[0]))
-        if (paired := _paired(records[reference], records[one]))
+        if (pair := _paired(records[reference], records[one]))
+    ]
+    compared = compare_all([pair for *_, pair in asked])
+    found = [
+        (task, one, widest, paired)
+        for (task, one, widest, _), paired in zip(asked, compared, strict=True)
     ]
     adjusted = holm([paired["p"] for *_, paired in found])
     exact = holm([paired["mcnemar"]["p"] for *_, paired in found])
@@ -72,21 +83,24 @@ def _by_width(model: str, quants: Sequence[str], records: Scores) -> list[Scored
     return [one for quant in quants for one in records if one.variant == (model, quant)]
 
 
-def _paired(
-    reference: SquadScored | NotScored, variant: SquadScored | NotScored
-) -> Compared | None:
+def _paired(reference: SquadScored | NotScored, variant: SquadScored | NotScored) -> Pair | None:
     if reference["status"] != "ok" or variant["status"] != "ok":
         return None
-    return paired(reference["items"], variant["items"])
+    return _pair(reference["items"], variant["items"])
 
 
 def paired(reference: Sequence[Item], variant: Sequence[Item]) -> Compared | None:
     """On the questions both were asked; a descent may have stopped early."""
+    pair = _pair(reference, variant)
+    return compare_all([pair])[0] if pair else None
+
+
+def _pair(reference: Sequence[Item], variant: Sequence[Item]) -> Pair | None:
     wanted = {item["id"]: item for item in reference}
     pairs = [(wanted[item["id"]], item) for item in variant if item["id"] in wanted]
     if not pairs:
         return None
-    return compare(
+    return Pair(
         [a["f1"] for a, _ in pairs],
         [b["f1"] for _, b in pairs],
         [a["paragraph"] for a, _ in pairs],
