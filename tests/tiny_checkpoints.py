@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     Qwen2Config,
+    Qwen3Config,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -68,6 +69,7 @@ CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
         **SIZE | other, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
     ),
     "qwen2.5": lambda **other: Qwen2Config(**SIZE | other),
+    "qwen3": lambda **other: Qwen3Config(**SIZE | other, head_dim=128),
     "bitnet": lambda **other: BitNetConfig(
         **SIZE | other, hidden_act="silu", tie_word_embeddings=True
     ),
@@ -108,8 +110,8 @@ def random_model(config: PreTrainedConfig) -> PreTrainedModel:
             if weight.ndim == 2:
                 weight.normal_(0.0, 1.5 * weight.shape[1] ** -0.5)
             else:
-                neutral = 1.0 if "norm" in key and config.model_type != "gemma2" else 0.0
-                weight.normal_(neutral, 0.2)
+                shifted = config.model_type.startswith("gemma")
+                weight.normal_(1.0 if "norm" in key and not shifted else 0.0, 0.2)
     return made.eval()
 
 

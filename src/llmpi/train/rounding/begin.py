@@ -7,7 +7,7 @@ from torch import Tensor
 from llmpi.errors import CellError
 from llmpi.quant_types import ROUNDABLE
 from llmpi.train.blocks.model import Model, name_of
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 from llmpi.train.rounding.block import Block
 from llmpi.train.rounding.grids import GRIDS
 from llmpi.train.rounding.matrix import Matrix
@@ -45,7 +45,7 @@ class Beginning:
         if not matrices:
             return None
         fixed = {part: weight for part, weight in plain.items() if part not in matrices}
-        return Block(fixed, matrices, self._model.output, self._steps)
+        return Block(fixed, matrices, self._model.output(number), self._steps)
 
     def _learnable(self, number: int) -> dict[str, str]:
         """Types of a block that have a grid, by the weight's part of it."""
