@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from transformers import (
     BitNetConfig,
     Gemma2Config,
+    Gemma3TextConfig,
     LlamaConfig,
     Phi3Config,
     PreTrainedConfig,
@@ -67,6 +68,17 @@ CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
     # 96 tokens see the window's edge.
     "gemma2": lambda **other: Gemma2Config(
         **SIZE | other, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
+    ),
+    # The sixth block sees beyond its window, with rotary embeddings of its own.
+    "gemma3": lambda **other: Gemma3TextConfig(
+        **SIZE | {"num_hidden_layers": 6} | other,
+        head_dim=128,
+        query_pre_attn_scalar=128,
+        sliding_window=32,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
     ),
     "qwen2.5": lambda **other: Qwen2Config(**SIZE | other),
     "qwen3": lambda **other: Qwen3Config(**SIZE | other, head_dim=128),

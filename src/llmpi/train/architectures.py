@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transformers import (
+    Gemma3TextConfig,
     LlamaConfig,
     PreTrainedConfig,
     Qwen3Config,
@@ -22,8 +23,8 @@ EMBEDDING, OUTPUT, OUTPUT_NORM = "token_embd.weight", "output.weight", "output_n
 ROPE_FACTORS = "rope_freqs.weight"
 NOT_TRAINED = frozenset({ROPE_FACTORS})
 """Factors of rotary frequencies."""
-FULL = "full_attention"
-"""A kind of blocks, as transformers says it."""
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Kinds of blocks, as transformers says them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Architecture:
     pairs: bool = False
     """Rotary pairs of queries and keys lie next to each other in its files, not half a head apart
     (`LlamaModel.permute` of llama.cpp's conversion)."""
+    norm_shift: float = 0.0
+    """What its files add to the weight of a norm."""
 
 
 def architecture_of(facts: Facts) -> Architecture:
@@ -113,6 +116,8 @@ def architecture_of(facts: Facts) -> Architecture:
         raise CellError(f"rotary embeddings of a part of the head cannot be trained in a {name}")
     if facts.whole("attention.value_length", facts.head_width) != facts.head_width:
         raise CellError("values of another width than their keys cannot be trained")
+    if facts.said("final_logit_softcapping"):
+        raise CellError("a model that caps its logits cannot be trained")
     if facts.said("attention.causal", True) is False:
         raise CellError("a model whose tokens see those behind them cannot be trained")
     _check_names(facts, found)
@@ -186,6 +191,11 @@ _BLOCK = {
     "ffn_down": "mlp.down_proj",
 }
 _HEAD_NORMS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+_FOUR_NORMS = {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
 
 
 def _llama(facts: Facts, _: str) -> PreTrainedConfig:
@@ -196,8 +206,43 @@ def _qwen3(facts: Facts, _: str) -> PreTrainedConfig:
     return _config(Qwen3Config, facts)
 
 
+def _gemma3(facts: Facts, kind: str) -> PreTrainedConfig:
+    base = facts.number("rope.freq_base_swa", 10000.0)
+    # llama.cpp knows the 27B by its blocks; its queries are divided by another width.
+    scaled_by = facts.whole("embedding_length") // facts.heads
+    return _config(
+        Gemma3TextConfig,
+        facts,
+        layer_types=[kind],
+        sliding_window=_window(facts) or facts.whole("context_length"),
+        rope_parameters={
+            FULL: _rotary(facts),
+            SLIDING: {"rope_type": "default", "rope_theta": base},
+        },
+        query_pre_attn_scalar=scaled_by if facts.layers == 62 else facts.head_width,
+    )
+
+
+def _gemma3_kinds(facts: Facts) -> list[str]:
+    """Every sixth sees all that was before it, where a file does not say it otherwise."""
+    if not _window(facts):
+        return [FULL] * facts.layers
+    pattern = facts.said("attention.sliding_window_pattern", 6)
+    if isinstance(pattern, list):
+        return [SLIDING if one else FULL for one in pattern]
+    every = facts.whole("attention.sliding_window_pattern", 6)
+    return [FULL if every and (i + 1) % every == 0 else SLIDING for i in range(facts.layers)]
+
+
+def _window(facts: Facts) -> int:
+    return facts.whole("attention.sliding_window", 0)
+
+
 ARCHITECTURES = {
     "llama": Architecture(_BLOCK, _llama, factors=frozenset({ROPE_FACTORS}), pairs=True),
     "qwen3": Architecture(_BLOCK | _HEAD_NORMS, _qwen3),
+    "gemma3": Architecture(
+        _BLOCK | _HEAD_NORMS | _FOUR_NORMS, _gemma3, kinds=_gemma3_kinds, norm_shift=1.0
+    ),
 }
 """By their names in GGUF files."""

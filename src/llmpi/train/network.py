@@ -55,14 +55,15 @@ class Network:
     def __init__(self, facts: Facts) -> None:
         architecture = architecture_of(facts)
         self.layers, self.context_tokens = facts.layers, facts.whole("context_length")
-        self._names = architecture.names
+        self._names, self._norm_shift = architecture.names, architecture.norm_shift
         heads = {"attn_q": facts.heads, "attn_k": facts.kv_heads}
         self._paired = heads if architecture.pairs else {}
         self._kinds = architecture.kinds(facts)
         self._blocks = {
             kind: _one_block(architecture.config(facts, kind)) for kind in set(self._kinds)
         }
-        self._norm = self._blocks[self._kinds[0]].norm
+        one = self._blocks[self._kinds[0]]
+        self._norm, self._scale = one.norm, getattr(one.embed_tokens, "scalar_embed_scale", 1.0)
         for block in self._blocks.values():
             block.norm = torch.nn.Identity()
             if ROPE_FACTORS in facts.tensors:
@@ -105,7 +106,7 @@ class Network:
 
     def embedded(self, rows: Tensor) -> Tensor:
         """What the first block is given of rows of the table, float32."""
-        return rows.float()
+        return rows.float() * self._scale if self._scale != 1 else rows.float()
 
     def output(self, block: int, weights: Weights, state: Tensor, dtype: torch.dtype) -> Tensor:
         """Of a block, float32 as its input.
@@ -127,13 +128,16 @@ class Network:
 
     def norm(self, states: Tensor, weight: Tensor) -> Tensor:
         """Of the last block's output."""
-        found: Tensor = functional_call(self._norm, {"weight": weight}, (states,))
+        given = {"weight": weight - self._norm_shift if self._norm_shift else weight}
+        found: Tensor = functional_call(self._norm, given, (states,))
         return found
 
     def _as_transformers(self, part: str, weight: Tensor) -> Tensor:
         if part in self._paired:
             pairs = weight.unflatten(0, (self._paired[part], -1, 2))
             return pairs.transpose(1, 2).reshape(weight.shape)
+        if self._norm_shift and weight.dim() == 1:
+            return weight - self._norm_shift
         return weight
 
 
