@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -82,6 +83,8 @@ CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
     ),
     "qwen2.5": lambda **other: Qwen2Config(**SIZE | other),
     "qwen3": lambda **other: Qwen3Config(**SIZE | other, head_dim=128),
+    # The fourth block has no rotary embeddings.
+    "smollm3": lambda **other: SmolLM3Config(**SIZE | {"num_hidden_layers": 4} | other),
     "bitnet": lambda **other: BitNetConfig(
         **SIZE | other, hidden_act="silu", tie_word_embeddings=True
     ),

@@ -51,6 +51,7 @@ def test_blocks_are_of_the_kinds_that_llama_cpp_makes_them() -> None:
         return "".join(kind[0] for kind in architecture_of(found).kinds(found))
 
     assert kinds("qwen3") == "f" * 8
+    assert kinds("smollm3") == "fffnfffn"
     assert kinds("gemma3") == "f" * 8, "no window"
     assert kinds("gemma3", attention__sliding_window=32) == "sssssfss"
     other = {"attention__sliding_window": 32, "attention__sliding_window_pattern": 4}
@@ -62,14 +63,14 @@ def test_blocks_are_of_the_kinds_that_llama_cpp_makes_them() -> None:
 @pytest.mark.parametrize(
     ("name", "said", "words"),
     [
-        ("gemma2", {}, "llama, qwen3, gemma3, and this is gemma2"),
+        ("gemma2", {}, "llama, qwen3, gemma3, smollm3, and this is gemma2"),
         ("qwen3", {"rope__scaling__type": "yarn"}, "scaled by 'yarn' cannot be trained in a qwen3"),
         ("llama", {"rope__dimension_count": 32}, "a part of the head cannot be trained in a llama"),
         ("qwen3", {"attention__value_length": 32}, "values of another width than their keys"),
         ("gemma3", {"final_logit_softcapping": 30.0}, "caps its logits"),
         ("qwen3", {"attention__causal": False}, "tokens see those behind them"),
         ("qwen3", {"more": ("blk.0.attn_q.bias",)}, "holds blk.0.attn_q.bias"),
-        ("qwen3", {"more": ("rope_freqs.weight",)}, "holds rope_freqs.weight"),
+        ("smollm3", {"more": ("rope_freqs.weight",)}, "holds rope_freqs.weight"),
         ("qwen3", {"feed_forward_length": [1, 2]}, "does not say qwen3.feed_forward_length"),
     ],
 )

@@ -13,6 +13,7 @@ from transformers import (
     LlamaConfig,
     PreTrainedConfig,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 from llmpi.errors import CellError
@@ -23,8 +24,8 @@ EMBEDDING, OUTPUT, OUTPUT_NORM = "token_embd.weight", "output.weight", "output_n
 ROPE_FACTORS = "rope_freqs.weight"
 NOT_TRAINED = frozenset({ROPE_FACTORS})
 """Factors of rotary frequencies."""
-FULL, SLIDING = "full_attention", "sliding_attention"
-"""Kinds of blocks, as transformers says them."""
+FULL, SLIDING, NO_ROPE = "full_attention", "sliding_attention", "no_rope"
+"""Kinds of blocks; the first two as transformers says them."""
 
 
 @dataclass(frozen=True)
@@ -238,11 +239,21 @@ def _window(facts: Facts) -> int:
     return facts.whole("attention.sliding_window", 0)
 
 
+def _smollm3(facts: Facts, kind: str) -> PreTrainedConfig:
+    return _config(SmolLM3Config, facts, no_rope_layers=[int(kind != NO_ROPE)])
+
+
+def _smollm3_kinds(facts: Facts) -> list[str]:
+    """Every fourth has no rotary embeddings: no file says it, llama.cpp knows it."""
+    return [FULL if (i + 1) % 4 else NO_ROPE for i in range(facts.layers)]
+
+
 ARCHITECTURES = {
     "llama": Architecture(_BLOCK, _llama, factors=frozenset({ROPE_FACTORS}), pairs=True),
     "qwen3": Architecture(_BLOCK | _HEAD_NORMS, _qwen3),
     "gemma3": Architecture(
         _BLOCK | _HEAD_NORMS | _FOUR_NORMS, _gemma3, kinds=_gemma3_kinds, norm_shift=1.0
     ),
+    "smollm3": Architecture(_BLOCK, _smollm3, kinds=_smollm3_kinds, pairs=True),
 }
 """By their names in GGUF files."""
