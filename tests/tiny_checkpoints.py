@@ -66,6 +66,17 @@ CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
             "long_factor": [2.0 + 0.5 * i for i in range(32)],
         },
     ),
+    # As Phi-4-mini: three quarters of a head are turned, and the output is the embedding's matrix.
+    "phi4-mini": lambda **other: Phi3Config(
+        **PHI3 | {"max_position_embeddings": 2048, "tie_word_embeddings": True} | other,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0 + 0.02 * i for i in range(24)],
+            "long_factor": [2.0 + 0.5 * i for i in range(24)],
+        },
+    ),
     # 96 tokens see the window's edge.
     "gemma2": lambda **other: Gemma2Config(
         **SIZE | other, head_dim=64, query_pre_attn_scalar=64, sliding_window=32

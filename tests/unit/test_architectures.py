@@ -63,8 +63,9 @@ def test_blocks_are_of_the_kinds_that_llama_cpp_makes_them() -> None:
 @pytest.mark.parametrize(
     ("name", "said", "words"),
     [
-        ("gemma2", {}, "llama, qwen3, gemma3, smollm3, and this is gemma2"),
+        ("gemma2", {}, "llama, qwen3, gemma3, smollm3, phi3, and this is gemma2"),
         ("qwen3", {"rope__scaling__type": "yarn"}, "scaled by 'yarn' cannot be trained in a qwen3"),
+        ("phi3", {"rope__scaling__factor": 4.0}, "scaled by 'linear' cannot be trained in a phi3"),
         ("llama", {"rope__dimension_count": 32}, "a part of the head cannot be trained in a llama"),
         ("qwen3", {"attention__value_length": 32}, "values of another width than their keys"),
         ("gemma3", {"final_logit_softcapping": 30.0}, "caps its logits"),
@@ -87,7 +88,9 @@ def test_a_file_that_lacks_a_tensor_is_told() -> None:
 
 
 def test_rotary_embeddings_are_as_a_file_says_them() -> None:
-    """Linear scaling and factors divide frequencies."""
+    """Linear scaling and factors divide frequencies; of Phi-3 a part of the head is turned."""
     plain = Network(facts("llama"))._blocks["full_attention"].rotary_emb.inv_freq
     scaled = Network(facts("llama", rope__scaling__factor=4.0))
     assert (scaled._blocks["full_attention"].rotary_emb.inv_freq * 4 == plain).all()
+    of_phi = Network(facts("phi3", rope__dimension_count=48))._blocks["full_attention"].rotary_emb
+    assert (len(plain), len(of_phi.inv_freq)) == (32, 24)

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
+    Phi3Config,
     PreTrainedConfig,
     Qwen3Config,
     SmolLM3Config,
@@ -22,7 +23,8 @@ from llmpi.gguf.contents import Fields, Stored
 
 EMBEDDING, OUTPUT, OUTPUT_NORM = "token_embd.weight", "output.weight", "output_norm.weight"
 ROPE_FACTORS = "rope_freqs.weight"
-NOT_TRAINED = frozenset({ROPE_FACTORS})
+LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+NOT_TRAINED = frozenset({ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS})
 """Factors of rotary frequencies."""
 FULL, SLIDING, NO_ROPE = "full_attention", "sliding_attention", "no_rope"
 """Kinds of blocks; the first two as transformers says them."""
@@ -88,8 +90,12 @@ class Architecture:
     """Of a model of one block of a kind."""
     kinds: Callable[[Facts], list[str]] = lambda facts: [FULL] * facts.layers
     """Of each block."""
+    scaled: tuple[str, ...] = ("none", "linear")
+    """How its rotary embeddings may be."""
     factors: frozenset[str] = frozenset()
     """Tensors of rotary frequencies that its files may hold."""
+    partial: bool = False
+    """Rotary embeddings may be of a part of the head."""
     pairs: bool = False
     """Rotary pairs of queries and keys lie next to each other in its files, not half a head apart
     (`LlamaModel.permute` of llama.cpp's conversion)."""
@@ -109,11 +115,12 @@ def architecture_of(facts: Facts) -> Architecture:
             f"this is {name}"
         )
     found = ARCHITECTURES[name]
-    if (scaling := _scaling(facts)) not in ("none", "linear"):
+    if (scaling := _scaling(facts)) not in found.scaled:
         raise CellError(
-            f"rotary embeddings scaled by {scaling!r} cannot be trained in a {name}; linear can"
+            f"rotary embeddings scaled by {scaling!r} cannot be trained in a {name}; "
+            f"{', '.join(found.scaled)} can"
         )
-    if facts.rotary_width != facts.head_width:
+    if not found.partial and facts.rotary_width != facts.head_width:
         raise CellError(f"rotary embeddings of a part of the head cannot be trained in a {name}")
     if facts.whole("attention.value_length", facts.head_width) != facts.head_width:
         raise CellError("values of another width than their keys cannot be trained")
@@ -197,6 +204,14 @@ _FOUR_NORMS = {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+_FUSED = {
+    "attn_norm": "input_layernorm",
+    "attn_qkv": "self_attn.qkv_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_up": "mlp.gate_up_proj",
+    "ffn_down": "mlp.down_proj",
+}
 
 
 def _llama(facts: Facts, _: str) -> PreTrainedConfig:
@@ -248,6 +263,29 @@ def _smollm3_kinds(facts: Facts) -> list[str]:
     return [FULL if (i + 1) % 4 else NO_ROPE for i in range(facts.layers)]
 
 
+def _phi3(facts: Facts, _: str) -> PreTrainedConfig:
+    """Its sliding window is none to llama.cpp."""
+    part = {"partial_rotary_factor": facts.rotary_width / facts.head_width}
+    rotary = {**_rotary(facts), **part, **_of_long_texts(facts)}
+    return _config(Phi3Config, facts, rope_parameters=rotary, sliding_window=None)
+
+
+def _of_long_texts(facts: Facts) -> Mapping[str, str | float | list[float]]:
+    """Of rotary embeddings, where a file has factors of their frequencies."""
+    if LONG_FACTORS not in facts.tensors:
+        return {}
+    context = facts.whole("context_length")
+    original = facts.whole("rope.scaling.original_context_length", context)
+    return {
+        "rope_type": "longrope",
+        "factor": context / original,
+        "long_factor": facts.vector(LONG_FACTORS),
+        "short_factor": facts.vector(SHORT_FACTORS),
+        "attention_factor": facts.number("rope.scaling.attn_factor", 1.0),
+        "original_max_position_embeddings": original,
+    }
+
+
 ARCHITECTURES = {
     "llama": Architecture(_BLOCK, _llama, factors=frozenset({ROPE_FACTORS}), pairs=True),
     "qwen3": Architecture(_BLOCK | _HEAD_NORMS, _qwen3),
@@ -255,5 +293,12 @@ ARCHITECTURES = {
         _BLOCK | _HEAD_NORMS | _FOUR_NORMS, _gemma3, kinds=_gemma3_kinds, norm_shift=1.0
     ),
     "smollm3": Architecture(_BLOCK, _smollm3, kinds=_smollm3_kinds, pairs=True),
+    "phi3": Architecture(
+        _FUSED,
+        _phi3,
+        scaled=("none", "longrope"),
+        factors=frozenset({LONG_FACTORS, SHORT_FACTORS}),
+        partial=True,
+    ),
 }
 """By their names in GGUF files."""
