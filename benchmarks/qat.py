@@ -306,15 +306,13 @@ def measured(
 def step_ratio(base: Path, plain: Path, corpus: Corpus, rounds: int) -> float:
     """Seconds of a step, over those of the same step with weights that nothing is done to."""
     from llmpi.gguf import contents
-    from llmpi.train.llama import shape_of
+    from llmpi.train.network import network_of
     from llmpi.train.student import Student, weights_of
     from llmpi.train.text import windows
     from llmpi.train.trainer import Trainer, make_deterministic
 
     make_deterministic()
     settings = Training()
-    with contents.header(base) as handle:
-        shape = shape_of(contents.fields(handle), contents.stored(base))
     text = windows(
         base,
         corpus["text"],
@@ -328,7 +326,7 @@ def step_ratio(base: Path, plain: Path, corpus: Corpus, rounds: int) -> float:
         Trainer(
             Student(weights_of(base), chosen),
             teacher,
-            shape,
+            network_of(base),
             text,
             settings,
             folder=Path(),

@@ -17,11 +17,14 @@ from safetensors.torch import save_file
 from transformers import (
     BitNetConfig,
     Gemma2Config,
+    Gemma3TextConfig,
     LlamaConfig,
     Phi3Config,
     PreTrainedConfig,
     PreTrainedModel,
     Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -63,11 +66,36 @@ CONFIGS: dict[str, Callable[..., PreTrainedConfig]] = {
             "long_factor": [2.0 + 0.5 * i for i in range(32)],
         },
     ),
+    # As Phi-4-mini: three quarters of a head are turned, and the output is the embedding's matrix.
+    "phi4-mini": lambda **other: Phi3Config(
+        **PHI3 | {"max_position_embeddings": 2048, "tie_word_embeddings": True} | other,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0 + 0.02 * i for i in range(24)],
+            "long_factor": [2.0 + 0.5 * i for i in range(24)],
+        },
+    ),
     # 96 tokens see the window's edge.
     "gemma2": lambda **other: Gemma2Config(
         **SIZE | other, head_dim=64, query_pre_attn_scalar=64, sliding_window=32
     ),
+    # The sixth block sees beyond its window, with rotary embeddings of its own.
+    "gemma3": lambda **other: Gemma3TextConfig(
+        **SIZE | {"num_hidden_layers": 6} | other,
+        head_dim=128,
+        query_pre_attn_scalar=128,
+        sliding_window=32,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+    ),
     "qwen2.5": lambda **other: Qwen2Config(**SIZE | other),
+    "qwen3": lambda **other: Qwen3Config(**SIZE | other, head_dim=128),
+    # The fourth block has no rotary embeddings.
+    "smollm3": lambda **other: SmolLM3Config(**SIZE | {"num_hidden_layers": 4} | other),
     "bitnet": lambda **other: BitNetConfig(
         **SIZE | other, hidden_act="silu", tie_word_embeddings=True
     ),
@@ -108,8 +136,8 @@ def random_model(config: PreTrainedConfig) -> PreTrainedModel:
             if weight.ndim == 2:
                 weight.normal_(0.0, 1.5 * weight.shape[1] ** -0.5)
             else:
-                neutral = 1.0 if "norm" in key and config.model_type != "gemma2" else 0.0
-                weight.normal_(neutral, 0.2)
+                shifted = config.model_type.startswith("gemma")
+                weight.normal_(1.0 if "norm" in key and not shifted else 0.0, 0.2)
     return made.eval()
 
 

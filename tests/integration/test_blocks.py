@@ -23,9 +23,10 @@ from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of
 from llmpi.study.training import Training
-from llmpi.train import llama, loss, way
+from llmpi.train import loss, way
 from llmpi.train.blocks import file
 from llmpi.train.blocks.model import Model
+from llmpi.train.network import network_of, output_name
 from llmpi.train.predictions import Windows
 from llmpi.train.qat import Job, said, train_qat
 from llmpi.train.scales import Scales
@@ -114,12 +115,11 @@ def divergence(base: Path, out: Path, corpus: Corpus) -> float:
     """Of a file on the held-out windows, its weights all at once."""
     text = windows(base, corpus["text"], tokens=32, held_out_share=0.1, held_out_windows=4)
     tokens, found = torch.from_numpy(text.held_out), []
-    with contents.header(base) as handle:
-        shape = llama.shape_of(contents.fields(handle), contents.stored(base))
+    network = network_of(base)
     for path in (out, base):
         weights = weights_of(path)
-        hidden, _ = llama.hidden_states(weights, tokens, shape, dtype=torch.bfloat16)
-        found += [hidden.flatten(0, 1), weights[llama.output_name(weights)]]
+        hidden, _ = network.hidden_states(weights, tokens, dtype=torch.bfloat16)
+        found += [hidden.flatten(0, 1), weights[output_name(weights)]]
     ours, ours_output, theirs, theirs_output = found
     return loss.divergence(
         ours, ours_output, theirs, theirs_output, temperature=1.0, dtype=torch.bfloat16
@@ -168,9 +168,7 @@ def test_an_interrupted_training_goes_on_to_the_same_file(
 def test_ggml_reads_the_scales_that_were_learned(base: Path, tmp_path: Path, kind: str) -> None:
     made = tmp_path / "made.gguf"
     assert quantize(base, manifest_of(base), made, kind)["status"] == "ok"
-    with contents.header(base) as handle:
-        shape = llama.shape_of(contents.fields(handle), contents.stored(base))
-    model = Model(base, made, shape, 8, CPU, torch.float32)
+    model = Model(base, made, network_of(base), CPU, torch.float32)
     text = Windows(np.zeros((2, 8), np.int64), torch.ones(2, 8, 256), *torch.arange(2)[:, None])
     look: Any = {"step": 0, "loss": 9.0, "nll": 9.0, "train_loss": None, "seconds": 0.0}
     settings = Training(**SETTINGS | {"steps": 1, "evaluate_every": 1, "learning_rate": 0.01})

@@ -25,7 +25,8 @@ from llmpi.gguf.records import Gguf
 from llmpi.quality.divergence.records import Corpus
 from llmpi.records import sha256_of
 from llmpi.study.training import Training
-from llmpi.train import export, llama, loss
+from llmpi.train import export, loss
+from llmpi.train.network import network_of, output_name
 from llmpi.train.qat import train_qat
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
@@ -75,10 +76,8 @@ def test_logits_are_those_of_llama_cpp(tmp_path: Path, whole: bool) -> None:
         tokens = engine.tokenize("the thing in the other inn")
         theirs = engine.decode_all(tokens).copy()
     weights = weights_of(path)
-    with contents.header(path) as handle:
-        shape = llama.shape_of(contents.fields(handle), weights)
-    state, _ = llama.hidden_states(weights, torch.tensor([tokens]), shape, dtype=torch.float32)
-    ours = state[0] @ weights[llama.output_name(weights)].T
+    state, _ = network_of(path).hidden_states(weights, torch.tensor([tokens]), dtype=torch.float32)
+    ours = state[0] @ weights[output_name(weights)].T
     assert np.abs(ours.numpy() - theirs).max() < 1e-4
 
 
@@ -180,12 +179,11 @@ def test_no_better_loss_ends_the_training(base: Path, corpus: Corpus, tmp_path: 
 def trainer_of(base: Path, corpus: Corpus, folder: Path, **spec: Any) -> tuple[Trainer, Student]:
     wanted = Training(**SETTINGS | spec)
     weights = weights_of(base)
-    with contents.header(base) as handle:
-        shape = llama.shape_of(contents.fields(handle), weights)
     text = windows(base, corpus["text"], tokens=32, held_out_share=0.1, held_out_windows=4)
     kinds = {name: "TQ2_0" if weight.dim() > 1 else "F32" for name, weight in weights.items()}
     student = Student({name: weight.clone() for name, weight in weights.items()}, kinds)
-    return Trainer(student, weights, shape, text, wanted, folder=folder, identity={}), student
+    network = network_of(base)
+    return Trainer(student, weights, network, text, wanted, folder=folder, identity={}), student
 
 
 def test_accumulated_and_recomputed_gradients_are_the_same(
@@ -261,11 +259,6 @@ def test_what_cannot_be_trained_is_said(base: Path, corpus: Corpus, tmp_path: Pa
         train(base, corpus | {"text": "the inn\n" * 9}, tmp_path)
     with pytest.raises(LlmpiError, match="without an importance matrix"):
         train(base, corpus, tmp_path, quant="IQ2_XXS")
-    other = tmp_path / "other.gguf"
-    tiny_llama.write_tokenizer(other)
-    weights = {"token_embd.weight": np.zeros((4, 4), np.float32)}
-    with pytest.raises(CellError, match="knows the architecture llama, and this is gemma"):
-        llama.shape_of({"general.architecture": "gemma"}, weights)
 
 
 def test_failed_inputs_are_passed_on(base: Path, corpus: Corpus, tmp_path: Path) -> None:

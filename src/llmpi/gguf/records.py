@@ -257,6 +257,8 @@ class TrainingDone(TypedDict):
     device: str
     torch: str
     """Its version."""
+    transformers: str
+    """The version whose modules computed the model."""
     verified: int
     """Tensors whose bytes were compared with those that training saw."""
 
@@ -443,6 +445,8 @@ class RoundingDone(TypedDict):
     device: str
     torch: str
     """Its version."""
+    transformers: str
+    """The version whose modules computed the model."""
     verified: int
     """Matrices whose bytes in the file were compared with those that were learned."""
 

@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 
 import torch
+import transformers
 
 from llmpi.engine.progress import say
 from llmpi.errors import LlmpiError
-from llmpi.gguf import contents
 from llmpi.gguf.records import Gguf
 from llmpi.study.training import Training
 from llmpi.train import by_block, whole
-from llmpi.train.llama import shape_of
+from llmpi.train.network import network_of
 from llmpi.train.process import answer, device_name
 from llmpi.train.qat import Job
 from llmpi.train.text import windows
@@ -29,12 +29,11 @@ def train(job: Job) -> Gguf:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
     torch.set_num_threads(job["threads"])
-    with contents.header(base) as handle:
-        shape = shape_of(contents.fields(handle), contents.stored(base))
-    if settings.sequence_tokens > shape.context_tokens:
+    network = network_of(base)
+    if settings.sequence_tokens > network.context_tokens:
         raise LlmpiError(
             f"qat: sequence_tokens is {settings.sequence_tokens}, and the model was trained on "
-            f"{shape.context_tokens} at most: take a smaller one"
+            f"{network.context_tokens} at most: take a smaller one"
         )
     is_by_block = trains_by_block(job, settings, device)
     say("cuts the text into sequences")
@@ -46,7 +45,7 @@ def train(job: Job) -> Gguf:
         held_out_windows=settings.held_out_sequences,
     )
     way = by_block.train if is_by_block else whole.train
-    found = way(job, shape, text, settings, device)
+    found = way(job, network, text, settings, device)
     return {
         **found.made,
         "training": {
@@ -63,6 +62,7 @@ def train(job: Job) -> Gguf:
             "seconds": found.history[-1]["seconds"],
             "device": device_name(device),
             "torch": torch.__version__,
+            "transformers": transformers.__version__,
             "verified": found.verified,
         },
     }

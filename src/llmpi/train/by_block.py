@@ -22,7 +22,7 @@ from llmpi.study.training import Training
 from llmpi.train.blocks import file
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.walk import Walker
-from llmpi.train.llama import Shape
+from llmpi.train.network import MODULES, Network
 from llmpi.train.one_block import StudentBlock
 from llmpi.train.outcome import Trained
 from llmpi.train.predictions import Predictions, Windows
@@ -32,7 +32,9 @@ from llmpi.train.scales import Scales
 from llmpi.train.text import Text, evenly
 
 
-def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.device) -> Trained:
+def train(
+    job: Job, network: Network, text: Text, settings: Training, device: torch.device
+) -> Trained:
     """Make the file of a job.
 
     Raises:
@@ -55,13 +57,14 @@ def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.
                 "device": device.type,
                 "threads": job["threads"],
                 "code": sha256_of_code("llmpi.train"),
+                "modules": MODULES,
             }
         )
         dtype = torch.bfloat16 if settings.bf16 else torch.float32
-        model = Model(base, out, shape, tokens.shape[1], device, dtype)
+        model = Model(base, out, network, device, dtype)
 
         def begin(number: int, wide: dict[str, Tensor], _: dict[str, Tensor]) -> StudentBlock:
-            return StudentBlock(wide, model.kinds(number), model.output, settings)
+            return StudentBlock(wide, model.kinds(number), model.output(number), settings)
 
         walker = Walker(
             model,
@@ -72,7 +75,7 @@ def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.
             folder=checkpoints,
             identity=identity,
         )
-        say(f"trains {shape.layers} blocks for {quant} on {device_name(device)}")
+        say(f"trains {network.layers} blocks for {quant} on {device_name(device)}")
         walked = walker.run()
         done, targets = walked.done, walked.targets
         del walked  # with the states of all windows

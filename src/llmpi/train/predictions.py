@@ -11,7 +11,7 @@ from llmpi.study.training import Training
 from llmpi.train import loss as losses
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.steps import AT_ONCE
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 
 
 class Windows(NamedTuple):
@@ -52,9 +52,9 @@ class Predictions:
         held_out = self._windows.held_out
         states = self._model.embedded(self._windows.tokens[held_out.numpy()])
         for number in range(self._model.blocks):
-            block = weights(number)
+            block, output = weights(number), self._model.output(number)
             for some in states.split(AT_ONCE):
-                some.copy_(self._model.output(block, some))
+                some.copy_(output(block, some))
         tokens = torch.from_numpy(self._windows.tokens[held_out.numpy()]).to(states.device)
         nll = losses.cross_entropy(
             self._made.hidden(states[:, :-1]).flatten(0, 1),

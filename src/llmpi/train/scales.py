@@ -138,7 +138,7 @@ class Scales:
         with torch.no_grad():
             for number in range(model.blocks):
                 inputs.append(state)
-                state = model.output(self._weights(number)[0], state)
+                state = model.output(number)(self._weights(number)[0], state)
         state.requires_grad_()
         loss = self._predictions.distance(state, some) * share
         [upstream] = torch.autograd.grad(loss, state)
@@ -147,7 +147,7 @@ class Scales:
             asked = [inputs.pop(), *(weights[part] for part in codes)]
             for each in asked:
                 each.requires_grad_()
-            made = model.output(weights, asked[0])
+            made = model.output(number)(weights, asked[0])
             upstream, *slopes = torch.autograd.grad(made, asked, upstream)
             for (part, code), slope in zip(codes.items(), slopes, strict=True):
                 of_scale = (slope.view_as(code) * code).sum(1, keepdim=True)

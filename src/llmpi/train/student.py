@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from llmpi.gguf import contents, quantizers
+from llmpi.train.architectures import NOT_TRAINED
 from llmpi.train.fake_quant import fake_quantize, packed, shaped
-from llmpi.train.llama import ROPE_FACTORS
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:
@@ -46,7 +46,7 @@ class Student:
 
     @property
     def trained(self) -> list[str]:
-        return [name for name in self.weights if name != ROPE_FACTORS]
+        return [name for name in self.weights if name not in NOT_TRAINED]
 
     @torch.no_grad()
     def quantize(self) -> None:

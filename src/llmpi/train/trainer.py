@@ -15,7 +15,7 @@ from llmpi.gguf.records import LookAtHeldOut
 from llmpi.records import sha256_of_json, whole_file
 from llmpi.study.training import Training
 from llmpi.train import loss as losses
-from llmpi.train.llama import Shape, Weights, hidden_states, output_name
+from llmpi.train.network import Network, Weights, output_name
 from llmpi.train.student import Student
 from llmpi.train.text import Text
 from llmpi.train.updates import OptimizerState, optimizer_of, update
@@ -60,14 +60,14 @@ class Trainer:
         self,
         student: Student,
         teacher: Weights | None,
-        shape: Shape,
+        network: Network,
         text: Text,
         settings: Training,
         *,
         folder: Path,
         identity: Mapping[str, object],  # only its hash is kept
     ) -> None:
-        self._student, self._shape, self._text, self._settings = student, shape, text, settings
+        self._student, self._network, self._text, self._settings = student, network, text, settings
         self._dtype = torch.bfloat16 if settings.bf16 else torch.float32
         self._device = student.parameters()[0].device
         self._teacher = teacher and {name: self._frozen(w) for name, w in teacher.items()}
@@ -127,10 +127,9 @@ class Trainer:
         return total
 
     def _loss(self, tokens: Tensor) -> Tensor:
-        hidden, layers = hidden_states(
+        hidden, layers = self._network.hidden_states(
             self._student.seen,
             tokens,
-            self._shape,
             dtype=self._dtype,
             recompute=self._settings.recompute,
         )
@@ -153,7 +152,7 @@ class Trainer:
         """From what the teacher makes of the same tokens."""
         settings, seen = self._settings, self._student.seen
         with torch.no_grad():
-            theirs, their_layers = hidden_states(teacher, tokens, self._shape, dtype=self._dtype)
+            theirs, their_layers = self._network.hidden_states(teacher, tokens, dtype=self._dtype)
         loss = losses.divergence(
             hidden.flatten(0, 1),
             seen[output_name(seen)],
@@ -180,8 +179,8 @@ class Trainer:
         progress = Progress(len(held_out), "held-out sequences")
         for tokens in held_out.split(self._settings.sequences):
             progress.at(0)
-            hidden, layers = hidden_states(
-                self._student.seen, tokens, self._shape, dtype=self._dtype
+            hidden, layers = self._network.hidden_states(
+                self._student.seen, tokens, dtype=self._dtype
             )
             loss = nll = self._nll(tokens, hidden)
             if self._teacher is not None:

@@ -10,7 +10,7 @@ from llmpi.engine.progress import say
 from llmpi.errors import CellError
 from llmpi.study.training import Training
 from llmpi.train import export
-from llmpi.train.llama import Shape
+from llmpi.train.network import MODULES, Network
 from llmpi.train.outcome import Trained
 from llmpi.train.process import device_name, scratch
 from llmpi.train.qat import Job
@@ -19,7 +19,9 @@ from llmpi.train.text import Text
 from llmpi.train.trainer import Trainer
 
 
-def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.device) -> Trained:
+def train(
+    job: Job, network: Network, text: Text, settings: Training, device: torch.device
+) -> Trained:
     """Make the file of a job.
 
     Raises:
@@ -37,7 +39,7 @@ def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.
         trainer = Trainer(
             student,
             teacher,
-            shape,
+            network,
             text,
             settings,
             folder=checkpoints,
@@ -47,6 +49,7 @@ def train(job: Job, shape: Shape, text: Text, settings: Training, device: torch.
                 "corpus": job["corpus"]["sha256"],
                 "device": device.type,
                 "code": sha256_of_code("llmpi.train"),
+                "modules": MODULES,
             },
         )
         del weights, teacher

@@ -10,18 +10,9 @@ from torch import Tensor
 
 from llmpi.gguf import contents, quantizers
 from llmpi.gguf.contents import Stored
-from llmpi.train.llama import (
-    EMBEDDING,
-    OF_A_LAYER,
-    OUTPUT_NORM,
-    ROPE_FACTORS,
-    Shape,
-    Weights,
-    layer,
-    norm,
-    output_name,
-    rotation,
-)
+from llmpi.train.architectures import EMBEDDING, OUTPUT_NORM
+from llmpi.train.blocks.steps import Output
+from llmpi.train.network import Network, Weights, output_name
 
 
 def name_of(block: int, part: str) -> str:
@@ -34,18 +25,17 @@ class Head:
     of_norm: Tensor
     matrix: Tensor
     """[vocabulary, width], as products are computed."""
-    shape: Shape
+    network: Network
 
     def hidden(self, states: Tensor) -> Tensor:
         """[windows, positions, width] that the matrix is multiplied with."""
-        return norm(states, self.of_norm, self.shape)
+        return self.network.norm(states, self.of_norm)
 
 
 class Model:
     """An unquantized file, and the one that llama.cpp made of it.
 
     Args:
-        positions: of a window.
         dtype: of matrix products.
     """
 
@@ -53,16 +43,12 @@ class Model:
         self,
         base: Path,
         made: Path,
-        shape: Shape,
-        positions: int,
+        network: Network,
         device: torch.device,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self._base, self._made = contents.stored(base), contents.stored(made)
-        self._shape, self._device, self._dtype = shape, device, dtype
-        held = self._base.get(ROPE_FACTORS)
-        factors = self._values(held) if held else None
-        self._turned = rotation(factors, positions, shape, device)
+        self._network, self._device, self._dtype = network, device, dtype
 
     def begin(self, tokens: np.ndarray) -> tuple[Tensor, Tensor]:
         """What the first block is given, unquantized and quantized: float32 [windows, positions,
@@ -78,11 +64,11 @@ class Model:
         held = file[EMBEDDING]
         rows = held.data.reshape(held.shape[0], -1)[asked]
         values = quantizers.dequantized(rows, held.kind, held.shape[1])
-        return self._tensor(values[places.reshape(tokens.shape)])
+        return self._network.embedded(self._tensor(values[places.reshape(tokens.shape)]))
 
     @property
     def blocks(self) -> int:
-        return self._shape.layers
+        return self._network.layers
 
     def stored(self, block: int, part: str) -> Stored:
         """A weight as it is in the quantized file."""
@@ -90,18 +76,23 @@ class Model:
 
     def kinds(self, block: int) -> dict[str, str]:
         """The types that llama.cpp gave a block's weights, by their part of it."""
-        return {part: self.stored(block, part).kind for part in OF_A_LAYER}
+        return {part: self.stored(block, part).kind for part in self._network.parts}
 
     def unquantized(self, block: int) -> dict[str, Tensor]:
-        return {part: self._values(self._base[name_of(block, part)]) for part in OF_A_LAYER}
+        held = {part: self._base[name_of(block, part)] for part in self._network.parts}
+        return {part: self._values(each) for part, each in held.items()}
 
     def plain(self, block: int) -> dict[str, Tensor]:
         """A block as llama.cpp rounded it."""
-        return {part: self._values(self.stored(block, part)) for part in OF_A_LAYER}
+        return {part: self._values(self.stored(block, part)) for part in self._network.parts}
 
-    def output(self, weights: Weights, states: Tensor) -> Tensor:
-        """Of a block."""
-        return layer(weights, states, self._turned, self._shape, self._dtype)
+    def output(self, block: int) -> Output:
+        """What a block makes, of its weights and of what it is given."""
+
+        def found(weights: Weights, states: Tensor) -> Tensor:
+            return self._network.output(block, weights, states, self._dtype)
+
+        return found
 
     def heads(self) -> tuple[Head, Head]:
         """What makes logits of the last block's output, unquantized and quantized."""
@@ -109,7 +100,7 @@ class Model:
             Head(
                 self._values(held[OUTPUT_NORM]),
                 self._values(held[output_name(held)]).to(self._dtype),
-                self._shape,
+                self._network,
             )
             for held in (self._base, self._made)
         )

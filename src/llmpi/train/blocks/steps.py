@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 
 AT_ONCE = 4
 """Windows that go through a block together where nothing is learned."""

@@ -15,7 +15,7 @@ from llmpi.gguf.records import Kept, LearnedBlock
 from llmpi.records import sha256_of_json, whole_file
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.steps import Lesson, advance, error
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 
 
 class Learning(Protocol):
@@ -100,11 +100,12 @@ class Walker:
         targets, states = self._model.begin(self._tokens)
         for number in range(self._blocks):
             wide, plain = self._model.unquantized(number), self._model.plain(number)
-            advance(self._model.output, wide, targets)
+            output = self._model.output(number)
+            advance(output, wide, targets)
             if number == len(found):
                 found.append(self._learn(number, wide, plain, states, targets, progress))
                 progress.add(self._steps)
-            advance(self._model.output, self._read(number, plain, found[number]), states)
+            advance(output, self._read(number, plain, found[number]), states)
         return Walked(found, states, targets)
 
     def _learn(
@@ -120,7 +121,7 @@ class Walker:
         unseen, wanted = states[self._held_out], targets[self._held_out]
 
         def errs(weights: Weights) -> float:
-            return error(self._model.output, weights, unseen, wanted)
+            return error(self._model.output(number), weights, unseen, wanted)
 
         errors: dict[Kept, float] = {"plain": errs(plain)}
         data: dict[Kept, dict[str, Tensor]] = {"plain": {}}

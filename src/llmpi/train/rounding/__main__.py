@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from llmpi import needs
@@ -14,7 +15,6 @@ from llmpi.code import sha256_of_code
 from llmpi.device.machine import capacity
 from llmpi.engine.progress import say
 from llmpi.errors import CellError
-from llmpi.gguf import contents
 from llmpi.gguf.imatrix import read
 from llmpi.gguf.quantize import matrix_used, quantize
 from llmpi.gguf.records import Gguf
@@ -23,7 +23,7 @@ from llmpi.records import sha256_of, sha256_of_json
 from llmpi.train.blocks import file
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.walk import Walker
-from llmpi.train.llama import Shape, shape_of
+from llmpi.train.network import MODULES, Network, network_of
 from llmpi.train.process import answer, device_name, scratch
 from llmpi.train.rounding.begin import Beginning
 from llmpi.train.rounding.make import Job
@@ -44,16 +44,15 @@ def learn(job: Job) -> Gguf:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
     torch.set_num_threads(job["threads"])
-    with contents.header(base) as handle:
-        shape = shape_of(contents.fields(handle), contents.stored(base))
-    _begin(base, shape, job)
-    window = min(needs.ROUNDING_WINDOW_TOKENS, shape.context_tokens)
+    network = network_of(base)
+    _begin(base, network, job)
+    window = min(needs.ROUNDING_WINDOW_TOKENS, network.context_tokens)
     tokens = spread(base, job["text"], tokens=window, windows=job["windows"], least=HELD_OUT_EVERY)
     checkpoints = Path(job["checkpoints"])
     with scratch(checkpoints / "scratch") as folder:
         made_file = folder / "quantized.gguf"
         made = _quantized(base, job, made_file)
-        model = Model(base, made_file, shape, tokens.shape[1], device)
+        model = Model(base, made_file, network, device)
         begin = Beginning(model, _importance(job, device), steps)
         walker = Walker(
             model,
@@ -70,6 +69,7 @@ def learn(job: Job) -> Gguf:
                     "device": device.type,
                     "threads": job["threads"],
                     "code": sha256_of_code("llmpi.train.rounding"),
+                    "modules": MODULES,
                 }
             ),
         )
@@ -94,19 +94,20 @@ def learn(job: Job) -> Gguf:
             "seconds": round(sum(one["seconds"] for one in done), 3),
             "device": device_name(device),
             "torch": torch.__version__,
+            "transformers": transformers.__version__,
             "verified": len(learned),
         },
     }
 
 
-def _begin(base: Path, shape: Shape, job: Job) -> None:
+def _begin(base: Path, network: Network, job: Job) -> None:
     """Say what is to be done, and whether there is room for it."""
     size, windows = base.stat().st_size, job["windows"]
     memory = needs.MB * needs.rounding_mb(size, windows)
     minutes = needs.rounding_minutes(size // 2, job["steps"], windows)
     say(
-        f"rounds {shape.layers} blocks for {job['quant']}, one after another, {job['steps']} steps "
-        f"each: about {memory / 1e9:.1f} GB of memory, less than {minutes} minutes"
+        f"rounds {network.layers} blocks for {job['quant']}, one after another, {job['steps']} "
+        f"steps each: about {memory / 1e9:.1f} GB of memory, less than {minutes} minutes"
     )
     if not torch.cuda.is_available():
         check_memory(memory, capacity.memory_bytes(), f"the rounding of {job['quant']}")

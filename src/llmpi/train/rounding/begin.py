@@ -9,7 +9,7 @@ from torch import Tensor
 from llmpi.errors import CellError
 from llmpi.gguf import quantizers
 from llmpi.train.blocks.model import Model, name_of
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 from llmpi.train.rounding.block import Block
 from llmpi.train.rounding.grids import GRIDS
 from llmpi.train.rounding.layouts import LAYOUTS
@@ -51,7 +51,7 @@ class Beginning:
         if not matrices:
             return None
         fixed = {part: weight for part, weight in plain.items() if part not in matrices}
-        return Block(fixed, matrices, self._model.output, self._steps)
+        return Block(fixed, matrices, self._model.output(number), self._steps)
 
     def _matrix(self, number: int, part: str, kind: str, weight: Tensor) -> Matrix:
         importance = self._importance.get(name_of(number, part))

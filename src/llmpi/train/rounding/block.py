@@ -7,7 +7,7 @@ from torch import Tensor
 
 from llmpi import needs
 from llmpi.train.blocks.steps import Lesson, Output, apart, batches
-from llmpi.train.llama import Weights
+from llmpi.train.network import Weights
 from llmpi.train.rounding.matrix import Matrix
 
 OF_A_STEP = needs.ROUNDING_STEP_TOKENS // needs.ROUNDING_WINDOW_TOKENS
