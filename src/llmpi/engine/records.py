@@ -668,9 +668,14 @@ class Endpoint(TypedDict):
     claimed: Claim
     server: str | None
     """What it calls itself (header `Server`)."""
-    thinking_told: NotRequired[bool]
-    """Whether it was told to think before an answer, or not to: not where it takes no such thing.
-    Left out where it was asked no questions."""
+
+
+@record
+class AskedEndpoint(Endpoint):
+    """A server that answered over HTTP."""
+
+    thinking_told: bool
+    """Whether it was told to think before an answer, or not to: not where it takes none of it."""
 
 
 @record

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from llmpi.device.records import Asked, EndpointRequest, Said
-from llmpi.engine.records import Endpoint
+from llmpi.engine.records import AskedEndpoint
 from llmpi.quality.records import Answer
 
 
@@ -12,7 +12,7 @@ def answers_of(asked: Sequence[Asked]) -> list[Answer]:
     return [_answer(said) for part in asked for said in part["answers"]]
 
 
-def endpoint_of(endpoint: EndpointRequest, asked: Sequence[Asked]) -> Endpoint:
+def endpoint_of(endpoint: EndpointRequest, asked: Sequence[Asked]) -> AskedEndpoint:
     """Who answered.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Endpoint, Engine, SentPrompt, record
+from llmpi.engine.records import AskedEndpoint, Engine, SentPrompt, record
 from llmpi.quality.records import Answer, Batching, Decoding
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
@@ -89,7 +89,7 @@ class AbAsked(TypedDict):
     not count has 0, and of an answer that it does not count they are its pieces."""
     prompts_sha256: str
     settings: AbAskingSettings
-    endpoint: Endpoint
+    endpoint: AskedEndpoint
 
 
 # --- two variants compared by rule ----------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from llmpi.engine.records import Endpoint, Engine, SentPrompt, record
+from llmpi.engine.records import AskedEndpoint, Engine, SentPrompt, record
 from llmpi.quality.records import AnsweredBlock, Batching, Decoding, Drawn, Thoughts
 
 MetricName = Literal["exact", "f1", "has_ans_exact", "has_ans_f1", "no_ans_exact", "no_ans_f1"]
@@ -221,5 +221,5 @@ class SquadAsked(TypedDict):
     summary: SquadSummary
     settings: AskingSettings
     questions_sha256: str
-    endpoint: Endpoint
+    endpoint: AskedEndpoint
     items: list[Item]
