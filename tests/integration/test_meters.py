@@ -345,7 +345,10 @@ def test_plug_whose_counter_is_the_better_witness(tmp_path: Path) -> None:
     assert samples.resolution_j == pytest.approx(3.6)
     assert prefers_counter(samples, [window])
     joules = energy_j(samples, window, by_counter=True)
-    assert joules == pytest.approx(1000 * truth_j(*window), rel=0.02)
+    late_s = max(b - a for a, b in pairwise(samples.times)) / 2  # of a busy machine
+    off = 1000 * off_j(window.end - window.start, late_s=late_s)
+    truth = 1000 * truth_j(*window)
+    assert joules == pytest.approx(truth, rel=0.02, abs=min(off, 0.1 * truth))
 
 
 @pytest.mark.fault("a clock that is off", by="joules against an undisturbed clock")
