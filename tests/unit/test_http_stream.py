@@ -3,7 +3,6 @@ it makes of one that is none."""
 
 import html
 import json
-import shutil
 import socket
 import ssl
 import struct
@@ -19,7 +18,7 @@ import pytest
 from endpoint import END, Endpoint, events, piece, raw, request
 from hypothesis import given
 from hypothesis import strategies as st
-from support import free_port
+from support import free_port, needed
 
 from llmpi.device.measure.http_answer import EndpointError, Found
 from llmpi.device.measure.http_events import LINE_BYTES, Messages
@@ -299,9 +298,7 @@ def test_who_still_loads_its_model_is_to_be_asked_again() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that nobody trusts, with its key."""
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("no openssl here")
+    openssl = needed("openssl")
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     names = ("-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")

@@ -60,10 +60,15 @@ class Messages:
 
     def _of_json(self, line: bytes) -> Iterator[Json]:
         """What is no message by itself begins one that takes all the rest."""
-        if self._body or not _is_json(line):
-            self._body += [line] if self._body or line.strip() else []
-        else:
-            yield self._message(line)
+        if self._body:
+            self._body.append(line)
+        elif line.strip():
+            try:
+                message = _parsed(line)
+            except ValueError:
+                self._body.append(line)
+            else:
+                yield self._object(message)
 
     def _of_event(self, line: bytes) -> Iterator[Json | None]:
         name, _, value = line.partition(b":")
@@ -90,9 +95,11 @@ class Messages:
 
     def _message(self, data: bytes) -> Json:
         try:
-            message = _parsed(data)
+            return self._object(_parsed(data))
         except ValueError:
             raise EndpointError(self._told("answers with what is no JSON")) from None
+
+    def _object(self, message: object) -> Json:
         if not isinstance(message, dict):
             raise EndpointError(self._told("answers with JSON that is no object"))
         return message
@@ -153,11 +160,3 @@ def _parsed(text: bytes) -> object:
         return json.loads(text.decode("utf-8", "replace"))  # half a character may be its end
     except RecursionError:
         raise ValueError from None
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        _parsed(text)
-    except ValueError:
-        return False
-    return True
