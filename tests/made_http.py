@@ -76,6 +76,6 @@ def answers(right: int) -> SquadAsked:
             "thinking_tokens": None,
         },
         "questions_sha256": "0" * 64,
-        "endpoint": circumstances()["endpoint"],
+        "endpoint": {**circumstances()["endpoint"], "thinking_told": True},
         "items": items,
     }
