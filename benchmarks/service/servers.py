@@ -126,6 +126,13 @@ def service(asked: Asked, folder: Path) -> Iterator[Server]:
     """A release of a file, served as on a device."""
     port = _free_port()
     release = released(asked.gguf, folder / "store", _settings(asked, port))
+    with served(release, port, folder) as server:
+        yield server
+
+
+@contextmanager
+def served(release: Path, port: int, folder: Path) -> Iterator[Server]:
+    """A release whose settings have this port."""
     command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(release)]
     with _running(command, port, folder) as server:
         yield server

@@ -17,7 +17,7 @@ from served_release import released
 from support import ROOT, free_port, heed_ctrl_c
 from tiny_llama import tiny_llama
 
-from benchmarks.service.servers import KEY, Server
+from benchmarks.service.servers import KEY, served
 from llmpi import cli, layout
 from llmpi.device.service import releases
 from llmpi.device.service.records import ServiceBench
@@ -94,14 +94,9 @@ def shelf(
             f'#!/bin/sh\nPYTHONPATH={ROOT}/src exec {sys.executable} -m llmpi.device.cli "$@"\n'
         )
         program.chmod(0o755)
-        for place in (store / "service/key", tmp_path / "key"):
-            place.write_text(KEY)
-        command = [sys.executable, "-m", "llmpi.device.cli", "serve", "--release", str(release)]
-        server = Server(command, port, tmp_path)
-        try:
+        (store / "service/key").write_text(KEY)
+        with served(release, port, tmp_path):
             yield Shelf(tmp_path, sshd.device(store), port)
-        finally:
-            server.stop()
 
     return serving
 

@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -15,10 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from certificate import self_signed
 from endpoint import END, Endpoint, events, piece, raw, request
 from hypothesis import given
 from hypothesis import strategies as st
-from support import free_port, needed
+from support import free_port
 
 from llmpi.device.measure.http_answer import EndpointError, Found
 from llmpi.device.measure.http_events import LINE_BYTES, Messages
@@ -298,14 +298,11 @@ def test_who_still_loads_its_model_is_to_be_asked_again() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that nobody trusts, with its key."""
-    openssl = needed("openssl")
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    names = ("-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
-    files = ("-keyout", str(path), "-out", str(path.with_suffix(".crt")))
-    subprocess.run([openssl, *made, *names, *files], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = self_signed(folder, "IP:127.0.0.1")
+    both = folder / "server.pem"
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    return both
 
 
 def over_tls(certificate: Path) -> ssl.SSLContext:
@@ -331,7 +328,7 @@ def test_an_answer_comes_through_tls(
     certificate: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
 ) -> None:
     """And one that is cut is none, whether or not the end of the connection is told."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     body = events(piece("a"), END)
 
     def talk(connection: socket.socket) -> None:
