@@ -11,23 +11,28 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import held
 from support import until
 
 USER = "pi"
 PYTHON = "/usr/bin/python3"
+HOLD = "/run/hold"
+HELD = held.PROCESS / "sitecustomize.py"
 CGROUPS = Path("/sys/fs/cgroup")
 NET = "10.231.{number}."
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""What is run so ends with who started it."""
 
-# In namespaces of its own, all but the network's: that is moved in from outside.
+# In namespaces of its own, all but the network's: that is moved in from outside. Written is to $1,
+# which outlives it.
 START = """\
 set -eu
 root=$1/root
 mount --make-rprivate /
-mount -t tmpfs tmpfs "$1" && mkdir "$1/upper" "$1/work" "$root"
+mkdir -p "$1/upper" "$1/work" "$root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
@@ -92,16 +97,98 @@ Subsystem sftp internal-sftp
 TARGET = "[Unit]\nRequires=basic.target sshd-here.service multi-user.target\nAfter=basic.target\n"
 
 
-@dataclass(frozen=True)
 class SystemdDevice:
-    """A running one."""
+    """One of its own network 10.231.NUMBER.0/30. Its disk is kept while its power is cut.
 
-    name: str
-    address: str
-    pid: int
-    """Of its process 1."""
-    identity_file: Path
-    known_hosts: Path
+    Attributes:
+        pid: of its process 1.
+    """
+
+    def __init__(self, folder: Path, name: str, number: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "root").mkdir(exist_ok=True)
+        _files(folder)
+        self._folder, self.name, self._net = folder, name, NET.format(number=number)
+        self._link = f"llmpi{number}"
+        self.address = f"{self._net}2"
+        self.identity_file, self.known_hosts = folder / "user_key", folder / "known_hosts"
+        host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
+        self.known_hosts.write_text(f"{self.address} {host_key}\n")
+        self._disk = _disk(folder / "root")
+        self._furnish = str(folder / "furnish")
+        self.pid, self._process = 0, self._disk
+
+    def boot(self) -> None:
+        """Have it answer over SSH."""
+        _remove_groups(self.name)
+        namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup")
+        unshare = (*WITH_US, "unshare", *namespaces, "--net", "sh", "-c", START, "sh")
+        arguments = (str(self._folder / "root"), self.name, self._furnish)
+        with (self._folder / "log").open("w") as log:
+            self._process = subprocess.Popen(
+                ["nsenter", "--target", str(self._disk.pid), "--mount", *unshare, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: _enter_groups(self.name),
+            )
+        self.pid, self._furnish = _first_child(self._process), "true"
+        self._plug_in()
+        _wait(self, self._process, self._folder / "log")
+
+    def cut_power(self) -> None:
+        """Kill all of it at once. What was written is there at the next boot; that a disk lacks
+        what was written last is for a board with a kernel of its own (`full_pi`)."""
+        self._process.kill()
+        self.off()
+
+    def off(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+        until(lambda: held.state(self.pid) in (None, "Z"))
+        subprocess.run(["ip", "link", "delete", self._link], check=False, capture_output=True)
+
+    def destroy(self) -> None:
+        """Forget it, its disk too."""
+        self.cut_power()
+        self._disk.kill()
+        self._disk.wait()
+        _remove_groups(self.name)
+
+    def _plug_in(self) -> None:
+        far = ("peer", "name", "eth0", "netns", str(self.pid))
+        _ip("link", "add", self._link, "type", "veth", *far)
+        _ip("address", "add", f"{self._net}1/30", "dev", self._link)
+        _ip("link", "set", self._link, "up")
+        inside = ["nsenter", "--target", str(self.pid), "--net", "ip"]
+        for words in ("link set lo up", f"address add {self.address}/30 dev eth0"):
+            subprocess.run([*inside, *words.split()], check=True)
+        subprocess.run([*inside, "link", "set", "eth0", "up"], check=True)
+
+    def hold(self, named: str) -> Callable[[Callable[[], object]], None]:
+        """Stop the first Python there that would give a file this name: what waits until it has.
+
+        What that is given tells whether it may still come there. With the power the hold is gone.
+        """
+        find = "import os, sitecustomize; print(os.path.realpath(sitecustomize.__file__))"
+        at_start = self.run(PYTHON, "-c", find).strip()
+        code = f"import os\nos.environ['HOLD'] = {HOLD!r}\n" + HELD.read_text()
+        self.run("rm", "-rf", HOLD)
+        self.run("install", "-d", "-m", "777", HOLD)
+        self._write(held.moment(named=named), f"{HOLD}/moment")
+        self._write(code, at_start)
+
+        def wait(alive: Callable[[], object]) -> None:
+            def there() -> str:
+                assert alive(), "it ended before that moment"
+                return self.run("cat", f"{HOLD}/held", check=False)
+
+            until(there)
+
+        return wait
+
+    def _write(self, text: str, path: str) -> None:
+        self.run("sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path)
 
     def spec(self, **more: object) -> dict[str, object]:
         """Its entry under `devices:` in a config."""
@@ -129,53 +216,23 @@ class SystemdDevice:
 
 @contextlib.contextmanager
 def running(folder: Path, name: str, number: int) -> Iterator[SystemdDevice]:
-    """A device of its own network 10.231.NUMBER.0/30, as long as the block runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _files(folder)
-    net = NET.format(number=number)
-    link = f"llmpi{number}"
-    _remove_groups(name)
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--uts",
-        "--ipc",
-    ]
-    command += ["--cgroup", "--net", "sh", "-c", START, "sh"]
-    arguments = [str(folder / "root"), name, str(folder / "furnish")]
-    (folder / "root").mkdir(exist_ok=True)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=lambda: _enter_groups(name),
-        )
+    """A device that answers, for as long as the block runs."""
+    device = SystemdDevice(folder, name, number)
     try:
-        pid = _first_child(process)
-        _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
-        _ip("address", "add", f"{net}1/30", "dev", link)
-        _ip("link", "set", link, "up")
-        inside = ["nsenter", "--target", str(pid), "--net", "ip"]
-        for words in ("link set lo up", f"address add {net}2/30 dev eth0", "link set eth0 up"):
-            subprocess.run([*inside, *words.split()], check=True)
-        host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
-        (folder / "known_hosts").write_text(f"{net}2 {host_key}\n")
-        device = SystemdDevice(name, f"{net}2", pid, folder / "user_key", folder / "known_hosts")
-        _wait(device, process, folder / "log")
+        device.boot()
         yield device
     finally:
-        process.kill()
-        process.wait()
-        subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
-        _remove_groups(name)
+        device.destroy()
+
+
+def _disk(root: Path) -> subprocess.Popen[str]:
+    """A process that holds what the device writes, in a mount that goes with it."""
+    hold = 'mount --make-rprivate /; mount -t tmpfs tmpfs "$1"; echo there; exec sleep infinity'
+    command = [*WITH_US, "unshare", "--mount", "sh", "-ec", hold, "sh", str(root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "there\n"
+    return process
 
 
 def _files(folder: Path) -> None:

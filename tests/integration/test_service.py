@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import Message
-from pathlib import Path
 from typing import Any
 
 import canary_service
 import pytest
 import systemd_device
-from support import PATIENCE_S, ROOT, needed, only_root
+from engine_wheel import engine_wheel
+from support import PATIENCE_S, ROOT, needed, only_root, until
 
 from benchmarks import peer
 from llmpi import layout
@@ -30,7 +30,6 @@ from llmpi.operate.bench import record_of
 from llmpi.operate.expectation import choose_prefixes
 from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.records import read, sha256_of, write_json
-from llmpi.remote.engine_wheels import ENGINE
 from llmpi.remote.server_wheel import own_server
 from llmpi.summary.service_loads import carried_loads
 
@@ -85,18 +84,6 @@ class Fleet:
             for link in ("current", "previous")
         ]
         return links[0], links[1] or None, device.run("ls", f"{folder}/releases").split()
-
-
-def engine_wheel(folder: Path) -> Path:
-    """The engine of this machine as a wheel; pip has it from when it was built here."""
-    lock = (ROOT / "envs/device.lock").read_text()
-    found = re.search(rf"^{ENGINE}==(?:.*\\\n)+.*\n", lock, re.MULTILINE)
-    assert found
-    folder.mkdir()
-    (folder / "engine.txt").write_text(found[0])
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--require-hashes"]
-    subprocess.run([*command, "-r", folder / "engine.txt", "-w", folder], check=True)
-    return next(folder.glob("*.whl"))
 
 
 def expectation(work: Any) -> Expectation:
@@ -408,6 +395,56 @@ def test_an_update_is_kept_until_it_is_rolled_back(fleet: Fleet) -> None:
     assert fleet.releases("pi1")[:2] == (first, None)
     assert ask(fleet.devices["pi1"], "word " * 300).status == 200
     assert "no previous release" in fleet.llmpi("rollback", "--device", "pi1", check=False)
+
+
+def answers(device: systemd_device.SystemdDevice) -> str | None:
+    """What the service says; None where nobody listens yet."""
+    try:
+        return text(ask(device))
+    except urllib.error.URLError:
+        return None
+
+
+@pytest.mark.fault("the board of a service is started again", by="the answer")
+@pytest.mark.parametrize("by", ["its own command", "a power cut"])
+def test_started_again_it_serves_by_itself(fleet: Fleet, by: str) -> None:
+    device = fleet.devices["pi1"]
+    if by == "a power cut":
+        device.cut_power()
+    else:
+        device.run("systemctl", "reboot", check=False)
+        device.off()
+    device.boot()
+    assert until(lambda: answers(device)) == fleet.right
+    assert device.show("llmpi-monitor.service", "ActiveState") == "active"
+
+
+@pytest.mark.fault("power cut in an update of the service", by="the answer, before and after it")
+@pytest.mark.parametrize("moment", ["service/previous", "service/current", "behind the switch"])
+def test_power_cut_in_an_update_it_serves_by_itself(fleet: Fleet, moment: str) -> None:
+    """By the one release or by the other; installing goes on from there."""
+    device = fleet.devices["pi1"]
+    old, *_ = fleet.releases("pi1")
+    behind = moment == "behind the switch"
+    fleet.configure(context_tokens=256)
+    held = None if behind else device.hold(named=moment)
+    with ThreadPoolExecutor() as pool:
+        installed = pool.submit(fleet.llmpi, "install", "--device", "pi1", check=False)
+        if held:
+            held(lambda: not installed.done())
+        else:
+            until(lambda: installed.done() or fleet.releases("pi1")[0] != old)
+        device.cut_power()
+        assert "pi1: failed" in installed.result()
+    device.boot()
+    assert (fleet.releases("pi1")[0] != old) == behind
+    assert until(lambda: answers(device)) == fleet.right
+    fleet.llmpi("install", "--device", "pi1")
+    assert fleet.releases("pi1")[1] == old
+    assert ask(device, "word " * 300).status == 400
+    fleet.configure(context_tokens=512)
+    fleet.llmpi("install", "--device", "pi1")
+    assert fleet.releases("pi1")[0] == old
 
 
 def test_it_is_monitored(fleet: Fleet) -> None:
