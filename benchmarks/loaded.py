@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llama_cpp
 import numpy as np
 
 from llmpi.engine import info
 from llmpi.engine.llama import Engine, Settings
+from llmpi.engine.low_level import llama_cpp
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.footprint import Context
 

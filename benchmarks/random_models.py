@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import LOAD_MODES, fill
 from llmpi.gguf import contents, ggml
 from llmpi.gguf.contents import Value

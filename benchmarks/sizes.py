@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import llama_cpp
-
 from benchmarks.loaded import Loaded, loaded
 from benchmarks.random_models import ARCHITECTURES, make
 from llmpi.engine import info
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import fill
 from llmpi.gguf.footprint import Context
 from llmpi.plan.hub_head import header_end

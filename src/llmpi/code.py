@@ -52,6 +52,7 @@ CANNOT_CHANGE_A_RESULT = {
     "llmpi.remote.any_shell": "how a command is quoted",
     "llmpi.remote.connection": "how a host is reached",
     "llmpi.remote.deploy": "how a file gets there; its hash is checked on arrival",
+    "llmpi.remote.here": "how a command is run, not what it does",
     "llmpi.remote.link": "how a host is reached",
     "llmpi.remote.machine": "how a command is run there, not what it does",
     "llmpi.remote.shell": "what a login shell says around an answer",

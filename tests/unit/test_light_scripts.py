@@ -9,7 +9,8 @@ from support import ROOT
 SCRIPTS = ROOT / "workflow/scripts"
 HEAVY = (
     *("altair", "cryptography", "datasets", "fabric", "filelock", "httpx2", "huggingface_hub"),
-    *("jinja2", "llama_cpp", "numpy", "optuna", "packaging", "pandas", "paramiko", "pyarrow"),
+    *("invoke", "jinja2", "jsonschema", "llama_cpp", "numpy", "optuna", "packaging", "pandas"),
+    *("paramiko", "pyarrow"),
     *("scipy", "torch", "typst"),
 )
 ENGINES = (
@@ -22,6 +23,7 @@ NEEDED = {
     "evaluate_quality": {"numpy"},
     "memo": {"jinja2", "numpy", "typst"},
     "recommend": {"numpy"},
+    "summarize": {"numpy", "pyarrow"},
 }
 """What others need; scipy not before they compute."""
 
@@ -51,6 +53,25 @@ def test_a_script_loads_what_it_needs(script: str) -> None:
 )
 def test_what_a_script_starts_checks_no_record(module: str) -> None:
     assert loaded(f"import {module}", *HEAVY, "pydantic") == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["llmpi.device.commands.measure", "llmpi.device.measure.process", "llmpi.gguf.no_alloc"],
+)
+def test_what_runs_the_engine_loads_its_functions_alone(module: str) -> None:
+    parts = ("llama_cpp.llama_cpp", "llama_cpp.llama")
+    assert loaded(f"import {module}", *HEAVY, *parts) == {"llama_cpp.llama_cpp"}
+
+
+def test_who_asks_for_the_engines_package_gets_all_of_it() -> None:
+    code = (
+        "from llmpi.engine.low_level import llama_cpp as functions\n"
+        "from llama_cpp.llama_chat_format import Jinja2ChatFormatter\n"
+        "import llama_cpp\n"
+        "assert llama_cpp.Llama and llama_cpp.llama_cpp is functions"
+    )
+    assert loaded(code, "llama_cpp.llama") == {"llama_cpp.llama"}
 
 
 def test_rows_are_written_as_parquet_without_pandas() -> None:

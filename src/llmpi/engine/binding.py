@@ -10,9 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-import llama_cpp
-
 from llmpi.engine import info, llama
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.records import Binding
 
 MAY_LACK = {"llama_model_params.lazy_mode"}

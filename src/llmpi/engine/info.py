@@ -3,17 +3,15 @@
 import contextlib
 import ctypes
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from llmpi.engine.laid_over import BUILD_NAME
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.records import Engine
-from llmpi.engine.version import BUILD
+from llmpi.engine.version import BUILD, version
 
 _callback: Any = None
 """The engine calls it for as long as the process lives, so it must live as long."""
@@ -50,7 +48,7 @@ def overheard() -> Iterator[list[str]]:
 
 def named() -> str:
     """The engine's name and version, for a person."""
-    return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}"
+    return f"llama-cpp-python {version()}"
 
 
 def describe() -> Engine:
@@ -64,7 +62,7 @@ def describe() -> Engine:
     features = llama_cpp.llama_print_system_info().decode()
     return {
         "name": "llama-cpp-python",
-        "version": importlib.metadata.version("llama-cpp-python"),
+        "version": version(),
         "llama_cpp_commit": base.ggml_commit().decode(),
         "features": [
             part.removeprefix("CPU : ").split(" = ")[0].strip()

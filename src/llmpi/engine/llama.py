@@ -5,15 +5,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import llama_cpp
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llmpi.engine import info
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LAZY_MODES, LOAD_MODES, fill
 from llmpi.engine.records import EngineSettings, KvType, SentPrompt, Token
 from llmpi.engine.shards import parts
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SHOWN_TOKENS = 16
 """Of a prompt's beginning, and of its end."""
@@ -89,6 +90,8 @@ class Rows:
     """
 
     def __init__(self, count: int) -> None:
+        import numpy as np  # slow, and one conversation does without
+
         self.tokens = np.zeros(count, np.int32)
         self.positions = np.zeros(count, np.int32)
         self.sequences = np.zeros(count, np.int32)
@@ -369,7 +372,7 @@ class Engine(Model):
             if code != 0:
                 raise EngineError(f"llama_decode returned {code} for {count} tokens")
 
-    def decode_all(self, tokens: Sequence[int]) -> np.ndarray:
+    def decode_all(self, tokens: Sequence[int]) -> "np.ndarray":
         """Append `tokens`, a batch at most; the logits behind each, until the next decoding.
 
         Returns:
@@ -394,12 +397,14 @@ class Engine(Model):
         if code != 0:
             raise EngineError(f"llama_decode returned {code} for {count} tokens")
 
-    def logits(self, count: int) -> np.ndarray:
+    def logits(self, count: int) -> "np.ndarray":
         """The logits that the last rows wanted, `count` in all, until the next decoding.
 
         Returns:
             Shape (count, vocabulary), in the engine's own memory.
         """
+        import numpy as np
+
         logits = llama_cpp.llama_get_logits(self.context)
         return np.ctypeslib.as_array(logits, (count, self.vocab_tokens))
 

@@ -7,10 +7,10 @@ matrix product with a weight of a block and at least 16 rows, and every product 
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.low_level import llama_cpp
 from llmpi.gguf import ggml
 from llmpi.gguf.imatrix import Moments
 from llmpi.quality.divergence.windows import bos_of, plain_tokens

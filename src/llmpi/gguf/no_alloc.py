@@ -19,9 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import llama_cpp
-
 from llmpi.engine import info, shards
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LAZY_MODES, LOAD_MODES, fill
 from llmpi.engine.shown import visible
 from llmpi.engine.supervise import die_with_parent
@@ -39,7 +38,6 @@ from llmpi.gguf.footprint import (
     WrittenQuestion,
 )
 from llmpi.gguf.mix.groups import UNIFORM, choice_of
-from llmpi.gguf.mix.solver import BudgetError, as_expected
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import (
     FTYPES,
@@ -401,6 +399,8 @@ def _mixed(
     stored: Mapping[str, contents.Stored],
 ) -> Quantized:
     """What a mix will weigh: as much as its budget lets it, whatever types a search finds."""
+    from llmpi.gguf.mix.solver import BudgetError, as_expected  # with numpy, for mixes alone
+
     if budget.loss_nats:
         raise RefusedError(f"{quant}: how large it is, only its search tells")
     if budget.device:

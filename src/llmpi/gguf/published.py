@@ -7,7 +7,6 @@ from llmpi.engine.records import Failed
 from llmpi.gguf.records import Contents, FetchedModel, Gguf, ModelGguf
 from llmpi.quant_types import FLOATS, PUBLISHED
 from llmpi.records import failed, now, sha256_of_text
-from llmpi.study.models import variant_of
 
 LEAST_SHARE = 0.01
 """Of the parameters: types of fewer (norms, mostly) are not named."""
@@ -58,6 +57,8 @@ def publish(folder: Path, manifest: FetchedModel | Failed, out: Path, quant: str
 def _file(manifest: FetchedModel, quant: str) -> ModelGguf | None:
     if quant == PUBLISHED:
         return next(iter(manifest["ggufs"]), None)
+    from llmpi.study.models import variant_of  # and models of configs, which take a while
+
     named = {variant_of(found["files"][0]): found for found in manifest["ggufs"]}
     return named.get(quant)
 

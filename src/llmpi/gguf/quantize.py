@@ -243,7 +243,7 @@ def matrix_data(means: "Mapping[str, np.ndarray]") -> Any:
     """Second moments as `llama_model_quantize` takes them: an array of `llama_model_imatrix_data`
     that ends with a nameless one. It points into `means` (float32), which must outlive it.
     """
-    import llama_cpp
+    from llmpi.engine.low_level import llama_cpp
 
     entries = [
         llama_cpp.llama_model_imatrix_data(
@@ -257,9 +257,8 @@ def matrix_data(means: "Mapping[str, np.ndarray]") -> Any:
 
 def main(job: str, out: str) -> None:
     """In the child: quantize, and say which engine did it."""
-    import llama_cpp
-
     from llmpi.engine import info as engine_info
+    from llmpi.engine.low_level import llama_cpp
 
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))

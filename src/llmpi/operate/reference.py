@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 
 from llmpi.device.monitor.records import Prefix
@@ -20,6 +19,7 @@ from llmpi.engine.chat.template import TemplateError
 from llmpi.engine.chat.thoughts import Thoughts
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine, EngineError, Settings
+from llmpi.engine.low_level import llama_cpp
 from llmpi.operate.records import ReferenceAnswers, ReferenceJob, SpeedPrompt, SureAnswer
 from llmpi.quality.batching.schedule import common_prefix
 

@@ -1,20 +1,26 @@
 """One way to run commands and put files: on this machine, and over SSH by Fabric."""
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from invoke import Context
+from typing_extensions import TypeForm
 
 from llmpi import layout
-from llmpi.remote.machine import Device
-from llmpi.remote.shell import Here
+from llmpi.device.commands import function_of
+from llmpi.errors import LlmpiError
+from llmpi.remote.machine import ANSWER_S, Answer, Device, Log
 from llmpi.study.devices import LocalDevice, SingleDevice
+
+AT_ONCE = {"expect", "accept", "use"}
+"""What is asked of files: no engine, nothing that may die. A process of its own takes longer to
+start than to answer."""
 
 
 class ThisMachine(Device):
@@ -30,6 +36,24 @@ class ThisMachine(Device):
     def interpreter(self) -> str:
         return sys.executable
 
+    def ask(
+        self,
+        command: str,
+        request: Mapping[str, object],
+        kind: TypeForm[Answer],
+        *,
+        log: Log | None = None,
+        timeout_s: float | None = ANSWER_S,
+    ) -> Answer:
+        if command not in AT_ONCE:
+            return super().ask(command, request, kind, log=log, timeout_s=timeout_s)
+        whose = f"llmpi-device {command}"
+        try:
+            answer = json.dumps(function_of(command)(request))
+        except OSError as error:
+            raise LlmpiError(f"device {self.name}: {whose}: {error}") from error
+        return self.checked(answer, kind, whose)
+
     def _start(
         self,
         argv: Sequence[str],
@@ -37,6 +61,10 @@ class ThisMachine(Device):
         hears_ctrl_c: bool,  # noqa: ARG002 - the terminal tells it
         **options: Any,
     ) -> Any:
+        from invoke import Context
+
+        from llmpi.remote.here import Here
+
         return Here(Context()).run(shlex.join(argv), **options)
 
     def send(self, source: Path, partial: str, there: int) -> int:  # noqa: ARG002 - all of it

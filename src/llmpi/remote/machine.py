@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 from typing_extensions import TypeForm
 
 from llmpi.device import durable
@@ -75,6 +74,8 @@ class Device(ABC):
             LinkError: the connection broke, or nothing came back within `timeout_s`.
             LlmpiError: `check` and the command failed.
         """
+        from invoke.exceptions import CommandTimedOut, Failure, ThreadException
+
         where, call = f"device {self.name}: {cut(what or shlex.join(argv), 100)}", Call(argv, log)
         heard, begun = call.said, time.monotonic()
         try:

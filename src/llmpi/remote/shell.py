@@ -5,19 +5,12 @@ end. So a command's output stands between marks; what stands outside of them is 
 """
 
 import codecs
-import contextlib
 import io
-import os
 import re
 import secrets
-import select
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Any
-
-from invoke.runners import Local
 
 MOST_CHARACTERS = 64 << 20
 """Of a command: a record of a day's measurement has some millions."""
@@ -166,34 +159,3 @@ class Bounded:
         except FloodError:
             self.kill()
             raise
-
-
-class Here(Bounded, Local):
-    """Invoke's runner."""
-
-    killed = False
-
-    def read_proc_stdout(self, num_bytes: int) -> bytes:
-        return self._read(self.process.stdout, self.streams["out"], num_bytes)
-
-    def read_proc_stderr(self, num_bytes: int) -> bytes:
-        return self._read(self.process.stderr, self.streams["err"], num_bytes)
-
-    def kill(self) -> None:
-        self.killed = True
-        _kill_all(self.process.pid)
-
-    def _read(self, pipe: IO[bytes], into: Said | Lines, num_bytes: int) -> bytes:
-        while not select.select([pipe], [], [], LINGER_S)[0]:
-            if into.is_over or self.killed:
-                return b""
-        return os.read(pipe.fileno(), num_bytes)
-
-
-def _kill_all(pid: int) -> None:
-    """A process and what it started: a shell that is killed alone leaves its command behind."""
-    with contextlib.suppress(OSError):
-        started = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-        os.kill(pid, signal.SIGKILL)
-        for child in started:
-            _kill_all(int(child))

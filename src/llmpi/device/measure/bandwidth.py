@@ -12,8 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from llmpi.device.machine.environment import memory_available_bytes
 from llmpi.device.measure.memory import status_bytes
 from llmpi.device.records import ModelFile
@@ -39,6 +37,8 @@ def memory_read_bytes_per_s(threads: int, size: int = MEMORY_BYTES) -> float:
     Args:
         size: bytes in all.
     """
+    import numpy as np  # the engine's process forgets files, too, and needs none
+
     arrays = [np.ones(size // 8 // threads, dtype=np.uint64) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         seconds = min(_seconds(lambda: list(pool.map(np.max, arrays))) for _ in range(PASSES))

@@ -8,8 +8,7 @@ has a context of its own size, made anew where it differs from the one before.
 
 import re
 import time
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure.budget import Effort, effort_of, fitted, pace_of, told
@@ -28,6 +27,9 @@ from llmpi.engine.records import (
     FailedCell,
     MeasuredLevel,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BUFFER = re.compile(r"(?:KV|RS) buffer size = +([\d.]+) MiB")
 """What the engine reserves for keys and values, or for a recurrent state: its own words."""
@@ -228,6 +230,8 @@ class Concurrent:
 
     def _prompts(self, count: int) -> Rows:
         """Each conversation's own prompt, one behind the other."""
+        import numpy as np
+
         size, shared = self._asked["prompt_tokens"], len(self._system)
         rows = Rows(count * size)
         vocabulary = self._engine.vocab_tokens
@@ -237,10 +241,12 @@ class Concurrent:
         rows.wanted[size - 1 :: size] = True
         return rows
 
-    def _forced(self, count: int) -> np.ndarray | None:
+    def _forced(self, count: int) -> "np.ndarray | None":
         """Tokens to decode instead of the most likely ones, (steps, conversations)."""
         if self._asked["sampling"] != "none":
             return None
+        import numpy as np
+
         steps = self._asked["output_tokens"]
         tokens = fixed_tokens(self._engine.vocab_tokens, steps * count, seed=1)
         return np.array(tokens, np.int32).reshape(steps, count)
@@ -258,6 +264,8 @@ def _rates(count: int, repetition: ConcurrentRepetition) -> str:
 
 def _rows_of_steps(count: int) -> Rows:
     """A row for each conversation."""
+    import numpy as np
+
     rows = Rows(count)
     rows.sequences[:] = np.arange(count)
     rows.wanted[:] = True

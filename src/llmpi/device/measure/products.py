@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import llama_cpp
 import numpy as np
 
 from llmpi.device.machine import environment
 from llmpi.engine.llama import EngineError
+from llmpi.engine.low_level import llama_cpp
 
 PASSES = 3
 """Behind one that warms up; the median counts."""

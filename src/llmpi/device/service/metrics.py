@@ -1,8 +1,8 @@
 """What a service counts, for Prometheus: its requests, and what the engine says of each."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 
-import llama_cpp
 from prometheus_client import Counter, Gauge, Histogram
 
 from llmpi import __version__
@@ -26,7 +26,7 @@ class RequestMetrics:
         built = metric(
             Gauge, "llmpi_build_info", "Versions of llmpi and its engine", ["version", "engine"]
         )
-        built(version=__version__, engine=llama_cpp.__version__).set(1)
+        built(version=__version__, engine=version("llama-cpp-python")).set(1)
         self._requests = metric(
             Counter,
             "llmpi_requests_total",

@@ -38,7 +38,7 @@ def file_type(mix: Mix) -> int:
 def tensor_types(types: Mapping[str, str]) -> Any:
     """An array of `llama_model_tensor_override`, which ends with one without a pattern: a pattern
     for each tensor, so that none is left to llama.cpp's own rules."""
-    import llama_cpp
+    from llmpi.engine.low_level import llama_cpp
 
     entries = [
         llama_cpp.llama_model_tensor_override(f"^{re.escape(name)}$".encode(), kinds()[kind].id)
@@ -51,7 +51,7 @@ def tensor_types(types: Mapping[str, str]) -> Any:
 def called(number: int) -> Any:
     """An array of `llama_model_kv_override` that sets the file's type, and ends with one without a
     key."""
-    import llama_cpp
+    from llmpi.engine.low_level import llama_cpp
 
     value = llama_cpp.llama_model_kv_override_value(val_i64=number)
     entry = llama_cpp.llama_model_kv_override(INTEGER, b"general.file_type", value)

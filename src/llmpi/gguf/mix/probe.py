@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
 from llmpi.engine.llama import EngineError
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import fill
 from llmpi.engine.progress import Progress
 from llmpi.errors import LlmpiError

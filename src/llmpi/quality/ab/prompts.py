@@ -32,11 +32,8 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-from jsonschema import SchemaError
-from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -48,14 +45,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from llmpi.engine.answers import normalize
 from llmpi.engine.records import Message as ChatTurn
 from llmpi.errors import LlmpiError
 from llmpi.quality.records import Conversation, Json
+
+if TYPE_CHECKING:  # slow, and for those prompts alone that have a schema
+    from jsonschema.protocols import Validator
 
 SHOWN_PROBLEMS = 10
 
@@ -91,6 +88,9 @@ def _pattern(pattern: str) -> str:
 def _schema(schema: Schema) -> Schema:
     if not isinstance(schema.get("$schema", ""), str):
         raise ValueError("no JSON schema: $schema should be a text")
+    from jsonschema import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+
     check = validator_for(schema, default=Draft202012Validator).check_schema
     try:
         check(schema)
@@ -105,13 +105,20 @@ def _schema(schema: Schema) -> Schema:
     return schema
 
 
-def validator(schema: Schema) -> Validator:
+def validator(schema: Schema) -> "Validator":
     """Of what is to be of this schema. With an empty registry, not jsonschema's own, which fetches
     references it does not know."""
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 
 
 def _target(schema: Schema, reference: str) -> object:
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
     try:
         return resolver.lookup(reference).contents

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import llama_cpp
 import numpy as np
 
 from llmpi.engine.fixed_text import TEXT
 from llmpi.engine.llama import Engine
+from llmpi.engine.low_level import llama_cpp
 from llmpi.quality.batching.engine import BatchEngine
 from llmpi.quality.batching.schedule import Request, Tokens
 

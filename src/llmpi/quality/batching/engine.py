@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import llama_cpp
 import numpy as np
 
 from llmpi.engine.chat.thoughts import ABOUT_THINKING, Marks, Thoughts
 from llmpi.engine.llama import Engine, EngineError, Model, Rows, Settings
+from llmpi.engine.low_level import llama_cpp
 from llmpi.quality.batching.form import Form
 from llmpi.quality.batching.lanes import LANES, Part, parts_of
 from llmpi.quality.batching.schedule import (

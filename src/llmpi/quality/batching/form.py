@@ -4,10 +4,9 @@ import ctypes
 import json
 from typing import Any
 
-import llama_cpp
 import numpy as np
-from llama_cpp.llama_grammar import json_schema_to_gbnf
 
+from llmpi.engine.low_level import llama_cpp
 from llmpi.quality.records import Json
 
 CANDIDATES = 64
@@ -26,6 +25,8 @@ def grammar_of(schema: Json) -> str:
     Raises:
         FormError: there is none.
     """
+    from llama_cpp.llama_grammar import json_schema_to_gbnf  # with all of it, where there is a form
+
     try:
         return json_schema_to_gbnf(json.dumps(schema))
     except Exception as error:  # a stranger's schema, another project's converter

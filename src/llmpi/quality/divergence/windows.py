@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import llama_cpp
 import numpy as np
 
 from llmpi.engine.llama import EngineError
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.params import FLASH_ATTENTION, KV_TYPES, LOAD_MODES, fill
 from llmpi.engine.shards import parts
 from llmpi.errors import LlmpiError

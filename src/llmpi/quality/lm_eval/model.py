@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
@@ -27,6 +26,7 @@ from llmpi.engine import info as engine_info
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.template import TemplateError
 from llmpi.engine.llama import EngineError
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.progress import Progress
 from llmpi.engine.records import Failed, Message
 from llmpi.errors import LlmpiError

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from typing_extensions import TypedDict
 
+from llmpi import plain_yaml
 from llmpi.columns import Column
 from llmpi.report import words
 from llmpi.report.page.content import Content
@@ -63,6 +63,6 @@ def _field(t: Texts, key: str, name: str, column: Column) -> Field:
 
 @cache
 def _names() -> Mapping[str, Mapping[str, str]]:
-    text = (Path(words.__file__).parent / "fields.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, str]] = yaml.safe_load(text)
+    path = Path(words.__file__).parent / "fields.yaml"
+    found: Mapping[str, Mapping[str, str]] = plain_yaml.own(path)
     return found

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
-import yaml
 from markupsafe import Markup
 
+from llmpi import plain_yaml
 from llmpi.quality.kind import Fact, Section, Value
 from llmpi.report.words.numbers import grouped
 from llmpi.study.study import Language
@@ -138,9 +138,9 @@ class KindTexts(TypedDict):
 
 @cache
 def _catalog(language: Language) -> Catalog:
-    return yaml.safe_load((HERE / f"{language}.yaml").read_text(encoding="utf-8"))
+    return plain_yaml.own(HERE / f"{language}.yaml")
 
 
 @cache
 def _said_of_kinds() -> KindTexts:
-    return yaml.safe_load((HERE / "facts.yaml").read_text(encoding="utf-8"))
+    return plain_yaml.own(HERE / "facts.yaml")
