@@ -117,7 +117,7 @@ def plan(args: argparse.Namespace) -> int:
         parts = [[table(plans, whole)], [*lines(served)], [*told(questions)]]
         print(in_width("\n\n".join("\n".join(part) for part in parts if part)))
     problems = [*problems_here(whole), *unfit(served)]
-    return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems))
+    return int(any(p.is_in_vain or p.measuring.late for p in plans) or any(problems))
 
 
 def status(args: argparse.Namespace) -> int:
@@ -227,7 +227,7 @@ WORDS = {
     "plan": (
         "Say what fits, how fast, how long, and what the questions can tell, before any download.\n"
         "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
-        "asks for does not fit a board, its limit of time, or this machine.",
+        "asks for cannot be made, or does not fit a board, its limit of time, or this machine.",
         "llmpi plan --configfile config/pi.yaml",
     ),
     "status": (

@@ -11,6 +11,7 @@ from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.as_bytes import as_bytes
 from llmpi.plan.asked import asked_of
+from llmpi.plan.learning import refused
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, draft_for, models_of, variants_of
@@ -57,10 +58,16 @@ class SessionPlan:
     transfer_s: Range | None = None
     measuring: Measuring = NOT_MEASURED
     unknown: str | None = None
+    refused: str | None = None
+    """Why its variant cannot be made at all."""
 
     @property
     def does_not_fit(self) -> bool:
         return self.prediction is not None and self.prediction.fit in ("overflow", "dies")
+
+    @property
+    def is_in_vain(self) -> bool:
+        return self.does_not_fit or self.refused is not None
 
 
 @dataclass(frozen=True)
@@ -288,6 +295,8 @@ def _planned(
     model = known[session.variant]
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if why := refused(session.variant, model):
+        return SessionPlan(session, refused=why)
     if study.runtimes[session.runtime].endpoint:
         return SessionPlan(
             session,

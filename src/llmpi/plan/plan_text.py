@@ -11,6 +11,7 @@ from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
 from llmpi.plan.serving import Serving, gb
+from llmpi.plan.workstation import Stage
 from llmpi.quality.records import Json
 
 
@@ -124,7 +125,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{gb(whole.workstation_bytes)} here ({gb(whole.missing_bytes)} are still to come, "
         f"{gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = [bool(p.measuring.seconds) for p in plans if not p.does_not_fit]
+    known = [bool(p.measuring.seconds) for p in plans if not p.is_in_vain]
     at_boards = "Shipping and measuring not known (add a preset)"
     if any(known):
         at_boards = f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}"
@@ -177,14 +178,20 @@ def problems_here(whole: Totals) -> Iterator[str]:
         if memory is not None and stage.memory_bytes > memory:
             yield (
                 f"{stage.model}, {stage.stage}: needs {gb(stage.memory_bytes)} of memory, and "
-                f"{gb(memory)} are free here. Close what else runs, take a larger machine, or "
-                "leave it out."
+                f"{gb(memory)} are free here. {_by_block(stage)}Close what else runs, take a "
+                "larger machine, or leave it out."
             )
     if whole.missing_bytes > free:
         yield (
             f"the disk is too small: {gb(whole.missing_bytes)} are still to come, and {gb(free)} "
             "are free here. Make room, or ask for less."
         )
+
+
+def _by_block(stage: Stage) -> str:
+    if stage.by_block_bytes is None:
+        return ""
+    return f"Block by block (`by_block: true`) it is about {gb(stage.by_block_bytes)}. "
 
 
 TALKS = ("model", "quant", "conversation", "first turn", "last turn", "computed again")
@@ -206,7 +213,7 @@ def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
     session, found = planned.session, planned.prediction
     quant = _quant(planned, several)
     if planned.size is None:
-        return (session.model, quant, *["?"] * (len(HEAD) - 2))
+        return (session.model, quant, *["-" if planned.refused else "?"] * (len(HEAD) - 2))
     file = gb(planned.size.file_bytes)
     if found is None or planned.transfer_s is None:
         return (session.model, quant, file, *["?"] * (len(HEAD) - 3))
@@ -246,6 +253,8 @@ def _time(seconds: float) -> str:
 
 def problem(planned: SessionPlan) -> str | None:
     """Why a session cannot work, in a user's words; None if it can."""
+    if planned.refused:
+        return planned.refused
     found, board, session = planned.prediction, planned.board, planned.session
     if found is None or board is None or not planned.does_not_fit:
         return None

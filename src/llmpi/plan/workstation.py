@@ -17,6 +17,7 @@ from llmpi.device.machine import capacity
 from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
 from llmpi.plan.as_bytes import about
+from llmpi.plan.learning import refused
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
@@ -104,6 +105,8 @@ class Stage(NamedTuple):
     """Beside the model files: what all keep, or need while they run."""
     seconds: Range
     """All of them, one after another."""
+    by_block_bytes: int | None = None
+    """Memory of a training that is done at once, if it were done block by block."""
 
 
 class Here(NamedTuple):
@@ -153,7 +156,7 @@ def _of_model(
     study: Study, name: str, model: Model, cores: int, free_bytes: int | None
 ) -> Iterator[Stage]:
     f16 = model.sizes(layout.BASE_QUANT)
-    quants = [v.quant for v in variants(study) if v.model == name]
+    quants = [v.quant for v in variants(study) if v.model == name and not refused(v, model)]
     made = [q for q in quants if not is_published(q)]
     learned = [q for q in made if is_trained(q) or is_rounded(q)]
     plain = [q for q in made if q != layout.BASE_QUANT and q not in learned]
@@ -229,17 +232,19 @@ def _training(
 ) -> Stage:
     spec = settings.training(study, name)
     tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
+    each_mb = needs.block_training_mb(f16_bytes, tokens)
     if needs.trains_by_block(
         f16_bytes, distill=spec["distill"], asked=spec["by_block"], free_bytes=free_bytes
     ):
-        stage, mb = BY_BLOCK, needs.block_training_mb(f16_bytes, tokens)
+        stage, mb, by_block = BY_BLOCK, each_mb, None
         disk, passes = needs.block_training_disk_bytes(f16_bytes), needs.BLOCK_PASSES
     else:
         stage, mb = TRAIN, needs.training_mb(f16_bytes, spec["distill"])
         disk = needs.training_disk_bytes(f16_bytes)
         passes = 3 + spec["distill"]  # there, twice back, and once through the teacher
+        by_block = each_mb * needs.MB if spec["distill"] and each_mb < mb else None
     seconds = _time(jobs * passes * tokens * parameters, TRAINED, cores)
-    return Stage(name, stage, jobs, mb * needs.MB, disk, seconds)
+    return Stage(name, stage, jobs, mb * needs.MB, disk, seconds, by_block)
 
 
 def _scoring(
