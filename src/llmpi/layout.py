@@ -24,6 +24,7 @@ IMATRIX = "results/imatrix/{model}.gguf"
 IMATRIX_MANIFEST = "results/imatrix/{model}.json"
 RATES = "results/rates/{device}/{model}.json"
 MIX = "results/mix/{model}/{quant}.json"
+PROBE = "results/probe/{model}/{quant}.json"
 CHECKPOINTS = "results/training/{model}/{quant}"
 
 LOCAL_STORE = "results/store/{device}"

@@ -730,6 +730,29 @@ def test_a_rounding_of_what_falls_back_altogether_is_refused() -> None:
     assert refused(Variant("m", "Q4_0-qat"), model) is None
 
 
+def test_what_is_learned_and_searched_has_hours_energy_and_what_it_brings(
+    one_b: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quants = ["F16", "Q4_0", "MIX-4.5bpw", "MIX-3.5bpw", "Q2_0+round", "Q4_0-qat"]
+    study = one_b.model_copy(update={"quants": quants})
+    whole = totals(study, plan(study))
+    found = {one.quant: one for one in whole.brings}
+    assert [*found] == quants[2:]
+    for one in found.values():
+        assert 0 < one.wins_back.low < one.wins_back.likely < one.wins_back.high < 1
+        assert one.basis == "usual"
+        low, likely, high = one.kwh
+        assert likely == pytest.approx(one.seconds.likely * 9 * whole.here.cores / 3.6e6)
+        assert 0 < low < likely < high
+    assert found["MIX-3.5bpw"].wins_back.likely > found["MIX-4.5bpw"].wins_back.likely
+    assert found["Q4_0-qat"].seconds.likely > found["Q2_0+round"].seconds.likely
+    assert cli.main(["plan", "--configfile", "study.yaml", "--json"]) in (0, 1)
+    told = json.loads(capsys.readouterr().out)
+    [learned] = told["learning"]
+    assert learned["quant"] == "Q4_0-qat" and learned["stage"].startswith("train")
+    assert all(len(stage["kwh"]) == 3 for stage in told["stages"])
+
+
 def test_a_store_that_links_takes_no_disk(one_b: Study) -> None:
     assert totals(one_b, plan(one_b)).device_bytes["here"] == 0
     assert totals(one_b, plan(one_b)).device_bytes["pi"] > 2e9

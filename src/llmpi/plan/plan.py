@@ -11,6 +11,7 @@ from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.as_bytes import as_bytes
 from llmpi.plan.asked import asked_of
+from llmpi.plan.brings import Brings, brings
 from llmpi.plan.learning import refused
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
@@ -84,6 +85,8 @@ class Totals:
     """A store of this machine links the files, and takes none."""
     here: Here
     stages: list[Stage]
+    brings: list[Brings]
+    """What is searched and learned takes and brings."""
     download_s: Range
     transfer_s: Range
     measure_s: Range
@@ -170,6 +173,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         device_bytes=per_device,
         here=machine,
         stages=found,
+        brings=brings(study, variants_of(study), found, machine.cores),
         download_s=download_s,
         transfer_s=transfer_s,
         measure_s=measure_s,

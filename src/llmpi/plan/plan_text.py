@@ -11,7 +11,7 @@ from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
 from llmpi.plan.serving import Serving, gb
-from llmpi.plan.workstation import Stage
+from llmpi.plan.workstation import SEARCH, Stage, kwh
 from llmpi.quality.records import Json
 
 
@@ -21,8 +21,9 @@ def as_json(
     questions: Sequence[Json],
     service: Sequence[Serving],
 ) -> str:
-    """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, what the
-    `questions` can tell (`llmpi.decide.beforehand`), and the `service` on each of its devices; a
+    """The plan for machines: `sessions`, flat, `stages` of this machine, what `learning` and the
+    search of mixes bring, `totals`, what the `questions` can tell (`llmpi.decide.beforehand`),
+    and the `service` on each of its devices; a
     range is [least, likely, most]."""
     sessions = [
         {
@@ -40,10 +41,18 @@ def as_json(
         }
         for p in plans
     ]
-    stages = [stage._asdict() for stage in whole.stages]
+    stages = [
+        {**stage._asdict(), "kwh": kwh(stage.seconds, whole.here.cores)} for stage in whole.stages
+    ]
     totals = {**asdict(whole), "here": whole.here._asdict()}
-    del totals["stages"]
-    found = {"sessions": sessions, "stages": stages, "totals": totals, "questions": questions}
+    del totals["stages"], totals["brings"]
+    found = {
+        "sessions": sessions,
+        "stages": stages,
+        "learning": [one._asdict() for one in whole.brings],
+        "totals": totals,
+        "questions": questions,
+    }
     served = [one._asdict() for one in service]
     return json.dumps({**found, "service": served}, indent=1)
 
@@ -112,6 +121,9 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
     if whole.stages:
         yield from _here(whole)
         yield ""
+    if whole.brings:
+        yield from _brings(whole)
+        yield ""
     for text in dict.fromkeys([*filter(None, map(problem, plans)), *problems_here(whole)]):
         yield f"! {text}"
     for planned in plans:
@@ -155,7 +167,7 @@ def _here(whole: Totals) -> Iterator[str]:
     free = f"{gb(memory)} of memory free" if memory is not None else "its memory not known"
     yield f"this machine ({whole.here.cores} cores, {free})"
     rows = [
-        ("model", "stage", "jobs", "memory", "disk", "time"),
+        ("model", "stage", "jobs", "memory", "disk", "time", "kWh"),
         *(
             (
                 stage.model,
@@ -164,11 +176,43 @@ def _here(whole: Totals) -> Iterator[str]:
                 gb(stage.memory_bytes),
                 gb(stage.disk_bytes) if stage.disk_bytes else "-",
                 f"{_time(stage.seconds.likely)} ({_span(stage.seconds)})",
+                _kwh(kwh(stage.seconds, whole.here.cores)),
             )
             for stage in whole.stages
         ),
     ]
     yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
+
+
+def _kwh(values: Range) -> str:
+    if values.high < LEAST_KWH:
+        return "-"
+    return f"{values.likely:.2f} ({values.low:.2f}-{values.high:.2g})"
+
+
+def _brings(whole: Totals) -> Iterator[str]:
+    yield (
+        "searched and learned (wins back: of the loss of plain rounding to the type; a mix, of "
+        "that of llama.cpp's types at as many bytes)"
+    )
+    rows = [
+        ("model", "quant", "stage", "time", "kWh", "wins back", "as"),
+        *(
+            (
+                one.model,
+                one.quant,
+                one.stage,
+                f"{_time(one.seconds.likely)} ({_span(one.seconds)})",
+                _kwh(one.kwh),
+                range_text(one.wins_back),
+                "a block shows" if one.basis == "probe" else "usual",
+            )
+            for one in whole.brings
+        ),
+    ]
+    yield from (f"  {line}" for line in aligned(rows, texts=(0, 1, 2, 6)))
+    if any(one.basis == "usual" and one.stage != SEARCH for one in whole.brings):
+        yield "  of this very model `llmpi plan --probe` tells it, by one block that learns"
 
 
 def problems_here(whole: Totals) -> Iterator[str]:
@@ -194,6 +238,8 @@ def _by_block(stage: Stage) -> str:
     return f"Block by block (`by_block: true`) it is about {gb(stage.by_block_bytes)}. "
 
 
+LEAST_KWH = 0.01
+"""What is less is not told."""
 TALKS = ("model", "quant", "conversation", "first turn", "last turn", "computed again")
 
 
