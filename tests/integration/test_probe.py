@@ -123,7 +123,7 @@ def test_the_plan_says_what_a_probe_has_shown(
         share = 1 - probe["kept"] / probe["plain"]
         found = after[quant]
         assert found.basis == "probe"
-        assert found.wins_back.likely == pytest.approx(max(0.0, share))
+        assert found.wins_back.low <= share <= found.wins_back.high <= 1
         assert found.seconds.likely >= 2 * probe["seconds"]
     assert after["MIX-5bpw"].basis == "usual"
     assert list(probe_all(study, variants_of(study))) == [], "none is made again"
