@@ -203,7 +203,8 @@ class Walker:
         return {**plain, **changed}
 
     def _kept(self) -> list[Done]:
-        """The blocks that this learning has done before, up to the first that is not there."""
+        """The blocks that this learning has done before, up to the first that is not there; what
+        lies behind it is of another one, and goes."""
         found: list[Done] = []
         for number in range(self._blocks):
             path = self._path(number)
@@ -211,6 +212,8 @@ class Walker:
             if done is None or done["identity"] != self._identity:
                 break
             found.append(done)
+        for number in range(len(found), self._blocks):
+            self._path(number).unlink(missing_ok=True)
         return found
 
     def _path(self, number: int) -> Path:
