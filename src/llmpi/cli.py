@@ -101,6 +101,8 @@ def partial(pattern: str, study: Study) -> Path:
 def plan(args: argparse.Namespace) -> int:
     """What a study will need and give, before it runs; 1 if something does not fit."""
     from llmpi.decide.beforehand import ahead
+    from llmpi.plan.brings import probe_all
+    from llmpi.plan.model_facts import variants_of
     from llmpi.plan.plan import plan as planned
     from llmpi.plan.plan import serving_plans, totals
     from llmpi.plan.plan_text import as_json, problems_here, table
@@ -109,6 +111,9 @@ def plan(args: argparse.Namespace) -> int:
 
     path = args.config.parent / layout.SOURCES_LOCK
     study = as_locked(load_study(args.config), read_lock(path))
+    if args.probe:
+        for why in probe_all(study, variants_of(study)):
+            print(f"llmpi: {why}", file=sys.stderr)
     plans = planned(study)
     whole, questions, served = totals(study, plans), ahead(study), serving_plans(study)
     if args.json:
@@ -117,7 +122,7 @@ def plan(args: argparse.Namespace) -> int:
         parts = [[table(plans, whole)], [*lines(served)], [*told(questions)]]
         print(in_width("\n\n".join("\n".join(part) for part in parts if part)))
     problems = [*problems_here(whole), *unfit(served)]
-    return int(any(p.does_not_fit or p.measuring.late for p in plans) or any(problems))
+    return int(any(p.is_in_vain or p.measuring.late for p in plans) or any(problems))
 
 
 def status(args: argparse.Namespace) -> int:
@@ -181,6 +186,12 @@ def arguments() -> argparse.ArgumentParser:
             )
         elif run is plan:
             command.add_argument("--json", action="store_true", help="for machines")
+            command.add_argument(
+                "--probe",
+                action="store_true",
+                help="have one block of what is to learn do so first, where its F16 and its text "
+                "are there: minutes, for what the whole takes and brings",
+            )
         elif run is status:
             command.add_argument(
                 "--strict", action="store_true", help="exit with 1 if anything failed or is missing"
@@ -227,7 +238,7 @@ WORDS = {
     "plan": (
         "Say what fits, how fast, how long, and what the questions can tell, before any download.\n"
         "A device needs a `preset`, such as pi5-8gb. The status is 1 if something that the config\n"
-        "asks for does not fit a board, its limit of time, or this machine.",
+        "asks for cannot be made, or does not fit a board, its limit of time, or this machine.",
         "llmpi plan --configfile config/pi.yaml",
     ),
     "status": (

@@ -151,6 +151,8 @@ def test_an_interrupted_training_goes_on_to_the_same_file(
         hold.wait(lambda: process.poll() is None)
         process.kill()
     assert not (cut / "o").exists() and (cut / "checkpoints" / "block-0.pt").is_file()
+    kept = sum(path.stat().st_size for path in (cut / "checkpoints").glob("*.pt"))
+    assert kept < needs.block_training_disk_bytes(base.stat().st_size), "so much is planned for"
     found = train(base, corpus, cut, "Q4_0")
     assert found["sha256"] == wanted["sha256"]
     looks = [
@@ -159,6 +161,7 @@ def test_an_interrupted_training_goes_on_to_the_same_file(
     ]
     assert looks[0] == looks[1]
     assert wanted["training"]["blocks"] == found["training"]["blocks"]
+    assert not (cut / "checkpoints").exists(), "it is of no use any more"
 
 
 # --- scales ---------------------------------------------------------------------------------------
@@ -211,11 +214,14 @@ def test_what_is_free_chooses_and_what_was_begun_goes_on(
     monkeypatch.setattr(needs, "block_training_mb", lambda size, tokens: 1)
     assert way.trains_by_block(job, settings, CPU)
     assert "trains for Q4_0 block by block, as the whole takes" in capfd.readouterr().err
-    free = whole
+    free, kept = whole, tmp_path / "checkpoints/block-0.pt"
+    kept.touch()
     assert way.trains_by_block(job, settings, CPU), "it was begun so"
     assert "as it was begun" in capfd.readouterr().err
+    assert kept.exists()
     other = {**job, "quant": "Q8_0"}
     assert not way.trains_by_block(other, settings, CPU), "that is another training"
+    assert not kept.exists(), "and has no use for it"
     assert "trains for Q8_0 as a whole, as that takes" in capfd.readouterr().err
 
 

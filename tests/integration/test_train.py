@@ -15,6 +15,7 @@ from held import Hold
 from tiny_training import corpus_in, manifest_of
 
 from benchmarks.small_models import small_models
+from llmpi import needs
 from llmpi.device.machine import capacity
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Failed
@@ -147,9 +148,12 @@ def test_interrupted_training_goes_on_to_the_same_weights(
         hold.wait(lambda: child.poll() is None)
         child.kill()
     assert (cut / "checkpoints" / LAST).is_file()
+    kept = sum(path.stat().st_size for path in (cut / "checkpoints").glob("*.pt"))
+    assert kept < needs.training_disk_bytes(base.stat().st_size), "so much is planned for"
     assert not (cut / "out.json").exists()
     found = train(base, corpus, cut)
     assert found["sha256"] == wanted["sha256"]
+    assert not (cut / "checkpoints").exists(), "they are of no use any more"
     losses = [
         [(look["step"], look["loss"]) for look in made["training"]["history"]]
         for made in (wanted, found)

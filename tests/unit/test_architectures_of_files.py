@@ -7,8 +7,11 @@ import pytest
 
 from llmpi.errors import CellError
 from llmpi.gguf.contents import Stored
+from llmpi.gguf.trainable import ROUNDABLE_KINDS, TRAINABLE, Header, check_roundable, refusal
 from llmpi.train.architectures import ARCHITECTURES, Facts, architecture_of
 from llmpi.train.network import Network
+from llmpi.train.rounding.grids import GRIDS
+from llmpi.train.rounding.layouts import LAYOUTS
 
 VECTOR = Stored("F32", (32,), np.ones(32, np.float32).view(np.uint8))
 
@@ -24,7 +27,7 @@ def facts(name: str, layers: int = 2, more: tuple[str, ...] = (), **said: Any) -
         "attention.layer_norm_rms_epsilon": 1e-6,
         **{key.replace("__", "."): value for key, value in said.items()},
     }
-    known = ARCHITECTURES.get(name, ARCHITECTURES["llama"])
+    known = TRAINABLE.get(name, TRAINABLE["llama"])
     tensors = ["output_norm.weight", *more]
     tensors += [f"blk.{i}.{part}.weight" for i in range(layers) for part in known.names]
     return Facts(
@@ -41,7 +44,7 @@ def test_every_weight_of_a_block_has_its_place(name: str) -> None:
     network = Network(facts(name, layers=6))
     for block in network._blocks.values():
         wanted = {key for key, _ in block.layers[0].named_parameters()}
-        assert wanted == {f"{each}.weight" for each in ARCHITECTURES[name].names.values()}
+        assert wanted == {f"{each}.weight" for each in TRAINABLE[name].names.values()}
         assert all(each.is_meta for each in block.parameters())
 
 
@@ -76,8 +79,23 @@ def test_blocks_are_of_the_kinds_that_llama_cpp_makes_them() -> None:
     ],
 )
 def test_what_cannot_be_trained_is_said_by_name(name: str, said: Any, words: str) -> None:
-    with pytest.raises(CellError, match=words):
-        Network(facts(name, **said))
+    """Before a weight is read by the training; and of a header alone in the same words."""
+    found = facts(name, **said)
+    with pytest.raises(CellError, match=words) as told:
+        Network(found)
+    assert refusal(Header(found.fields, [*found.tensors])) == str(told.value)
+
+
+def test_what_can_be_trained_is_not_refused() -> None:
+    assert ARCHITECTURES.keys() == TRAINABLE.keys()
+    assert not any(refusal(facts(name)) for name in TRAINABLE)
+
+
+def test_a_rounding_of_types_that_cannot_be_learned_is_refused() -> None:
+    assert {*ROUNDABLE_KINDS} == {*LAYOUTS, *GRIDS}
+    check_roundable(["F32", "Q4_0"])
+    with pytest.raises(CellError, match="their blocks do not divide its rows"):
+        check_roundable(["F32", "Q8_0"])
 
 
 def test_a_file_that_lacks_a_tensor_is_told() -> None:

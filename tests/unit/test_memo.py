@@ -310,6 +310,18 @@ def test_the_pick_with_all_its_figures() -> None:
     assert "power chip" in text, "how the energy was read"
 
 
+def test_the_third_point_counts_what_training_would_take_and_bring() -> None:
+    content = everything()
+    assert content["pick"]["quant"] == "Q4_0" and content["training"]
+    english, japanese = (render(content, language) for language in ("en", "ja"))
+    third = english.partition("\n3. ")[2].partition("\n## ")[0]
+    assert re.search(r"once about \S+ hours \(\S+ to \S+\) and \S+ kWh \(\S+ EUR\)", third)
+    assert "wins back about 75 % of what rounding loses (40 to 90 %)" in third
+    assert "通常は約75 %（40〜90 %）を取り戻します" in japanese
+    assert trained()["training"] is None, "it is in the costs"
+    assert came_quantized()["training"] is None, "nothing was rounded"
+
+
 def test_who_is_near_the_best_is_named() -> None:
     content = no_prices()
     assert content["tied"] and not content["provisional_by"]

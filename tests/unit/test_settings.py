@@ -84,6 +84,7 @@ GIVEN: dict[tuple[str, str], Callable[[Study], Any]] = {
     ("provision_device", "how"): lambda s: [settings.provisioning(s, d) for d in s.devices],
     ("deploy_gguf", "how"): lambda s: [settings.deploying(s, d) for d in s.devices],
     ("check_parity", "how"): lambda s: [settings.predicting(s, d) for d in s.devices],
+    ("ask_for_rates", "how"): lambda s: [settings.rating(s, d) for d in s.devices],
     ("measure_rates", "how"): lambda s: [settings.rating(s, d) for d in s.devices],
     ("sample_questions", "spec"): lambda s: [
         settings.sample(s, m, w) for m in s.models for w in s.answer_workloads

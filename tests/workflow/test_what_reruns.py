@@ -410,6 +410,27 @@ def test_rates_that_are_forced_solve_anew(rated: Done) -> None:
     }
 
 
+@pytest.mark.parametrize("again", ["provision_device", "deploy_gguf"])
+def test_a_board_that_is_made_ready_anew_keeps_its_rates_and_the_files_for_it(
+    rated: Done, again: str
+) -> None:
+    """Measured anew they would be others by their noise, and so would the files."""
+    jobs = rated.planned("--forcerun", again)
+    assert jobs[again] and jobs["benchmark_device"] >= 2
+    assert not {"measure_rates", "search_mix", "quantize_gguf"} & {*jobs}
+
+
+def test_another_study_with_another_board_of_that_name_shares_no_file_with_it(
+    rated: Done,
+) -> None:
+    """Where both are in one folder; and its own board, that is asked again, neither."""
+    other = rated.copied(rated.folder.with_name("other"))
+    other.study["study"] = "other"
+    assert "measure_rates" not in other.planned(), "the same board"
+    other.study["devices"] = {**other.study["devices"], "pi": {**PI, "port": 2222}}
+    assert {"measure_rates", "search_mix", "quantize_gguf"} <= {*other.planned()}
+
+
 @pytest.mark.parametrize(
     ("edit", "jobs"),
     [
@@ -419,7 +440,7 @@ def test_rates_that_are_forced_solve_anew(rated: Done) -> None:
         (
             {"host": "another.example.org"},
             {
-                **{"provision_device": 1, "measure_rates": 1, **OF_ITS_FILE},
+                **{"provision_device": 1, "ask_for_rates": 1, "measure_rates": 1, **OF_ITS_FILE},
                 **{"deploy_gguf": 3, "benchmark_device": 3, "check_parity": 2},
             },
         ),
@@ -434,8 +455,9 @@ def test_another_board_has_rates_of_its_own_and_nothing_else_measures_them_anew(
 
 def test_an_edit_of_what_times_types_times_them_anew(rated: Done) -> None:
     rated.edit("src/llmpi/device/measure/products.py")
-    assert rated.planned() == {"measure_rates": 1, **OF_ITS_FILE, **TO_THE_REPORT}
+    rates = {"ask_for_rates": 1, "measure_rates": 1}
+    assert rated.planned() == {**rates, **OF_ITS_FILE, **TO_THE_REPORT}
     rated.finish()
     rated.study["runtimes"] = {"default": {"repack": False}}
-    jobs = {"measure_rates": 1, **OF_ITS_FILE, "benchmark_device": 4}
+    jobs = {**rates, **OF_ITS_FILE, "benchmark_device": 4}
     assert rated.planned() == {**jobs, **TO_THE_REPORT}

@@ -92,12 +92,15 @@ _SCALARS: dict[int, tuple[str, Any]] = {
 _I32, _STRING, _ARRAY = 5, 8, 9
 
 
-def fields(handle: int) -> Fields:
-    """The fields of a GGUF header."""
+def fields(handle: int, beginnings: tuple[str, ...] = ("",)) -> Fields:
+    """The fields of a GGUF header whose names begin so: a vocabulary is long."""
     base = _library()
     found: Fields = {}
     for i in range(base.gguf_get_n_kv(handle)):
-        name, kind = base.gguf_get_key(handle, i).decode(), base.gguf_get_kv_type(handle, i)
+        name = base.gguf_get_key(handle, i).decode("utf-8", "replace")
+        kind = base.gguf_get_kv_type(handle, i)
+        if not name.startswith(beginnings):
+            continue
         if kind != _ARRAY:
             value = getattr(base, f"gguf_get_val_{_SCALARS[kind][0]}")(handle, i)
             found[name] = value.decode("utf-8", "replace") if kind == _STRING else value

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypedDict
 
 from llmpi.engine.records import KvType
 from llmpi.engine.supervise import Death, supervise
-from llmpi.gguf.contents import Value
+from llmpi.gguf.contents import Fields, Value
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,8 @@ class Footprint(TypedDict):
     """Tokens."""
     header_bytes: int
     """Before the first weight, in all files."""
+    fields: Fields
+    """Those of its architecture, and which that is."""
     weights: list[Weight]
     quants: dict[str, Quantized | str]
     """A text says why there is none."""

@@ -133,10 +133,12 @@ def footprint(path: Path, quants: Sequence[str], contexts: Sequence[Context]) ->
         vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         weights = _weights(model, stored, unused)
         reserved = [_or_reason(_reserved, model, context, said) for context in contexts]
+    architecture = _architecture(path)
     return {
-        "architecture": _architecture(path),
+        "architecture": visible(architecture),
         "vocabulary": vocabulary,
         "header_bytes": sum(map(_header_bytes, parts)),
+        "fields": _fields(path, architecture),
         "weights": weights,
         "quants": {quant: _or_reason(_quantized, path, quant, stored, said) for quant in quants},
         "contexts": reserved,
@@ -155,7 +157,12 @@ def _architecture(path: Path) -> str:
     with contents.header(path) as handle:
         key = ggml.base().gguf_find_key(handle, b"general.architecture")
         name: bytes = ggml.base().gguf_get_val_str(handle, key)
-        return visible(name.decode("utf-8", "replace"))
+        return name.decode("utf-8", "replace")
+
+
+def _fields(path: Path, architecture: str) -> contents.Fields:
+    with contents.header(path) as handle:
+        return contents.fields(handle, ("general.architecture", f"{architecture}."))
 
 
 def _header_bytes(path: Path) -> int:

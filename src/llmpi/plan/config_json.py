@@ -4,7 +4,7 @@ For decoders whose tensors follow from a few widths. Of others only llama.cpp's 
 they become. No weight is needed, and none is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from llmpi.errors import LlmpiError
@@ -82,6 +82,7 @@ def of_config(config: Stated, where: str) -> Model:
             f"{', '.join(sorted(FAMILIES))}"
         )
     family = FAMILIES[stated]
+    own = family._replace(biases=(*family.biases, *_asked_biases(family, config)))
     widths = _widths(family, config, where)
     tied = family.is_tied is None or bool(config.get("tie_word_embeddings", family.is_tied))
     tensors: list[tuple[str, tuple[int, ...]]] = [
@@ -90,9 +91,9 @@ def of_config(config: Stated, where: str) -> Model:
     if not tied:
         tensors.append(("output.weight", (widths["vocab"], widths["width"])))
     for layer in range(widths["layers"]):
-        tensors += [(f"blk.{layer}.{name}", shape) for name, shape in _layer(family, widths)]
+        tensors += [(f"blk.{layer}.{name}", shape) for name, shape in _layer(own, widths)]
     tensors.append(("output_norm.weight", (widths["width"],)))
-    described = Described(_fields(family, widths), tensors)
+    described = Described(_fields(family, widths) | _computed(family, config), tensors)
     return Model(described, where, widths["vocab"])
 
 
@@ -152,6 +153,34 @@ def _fields(family: Family, widths: Mapping[str, int]) -> dict[str, Value]:
         "tokenizer.ggml.model": "no_vocab",
         **{f"{family.name}.{name}": value for name, value in own.items()},
     }
+
+
+def _computed(family: Family, config: Stated) -> dict[str, Value]:
+    """Of the header: what changes no size, but how it is computed, as the converter says it
+    (conversion/base.py, set_gguf_parameters)."""
+    found: dict[str, Value] = {}
+    rotary = config.get("rope_parameters") or config.get("rope_scaling")
+    if isinstance(rotary, dict):
+        rotary = rotary.get("full_attention", rotary)
+        kind, factor = rotary.get("rope_type", rotary.get("type")), rotary.get("factor")
+        if kind in ("linear", "yarn") and isinstance(factor, int | float):
+            found |= {"rope.scaling.type": kind, "rope.scaling.factor": float(factor)}
+        elif kind in ("su", "longrope"):
+            found["rope.scaling.type"] = "longrope"
+    cap = config.get("final_logit_softcapping")
+    if isinstance(cap, int | float) and cap:
+        found["final_logit_softcapping"] = float(cap)
+    if config.get("is_causal") is False:
+        found["attention.causal"] = False
+    return {f"{family.name}.{name}": value for name, value in found.items()}
+
+
+def _asked_biases(family: Family, config: Stated) -> Iterator[str]:
+    """Llama's, where it has any."""
+    if family.name == "llama" and config.get("attention_bias"):
+        yield from ("attn_q", "attn_k", "attn_v", "attn_output")
+    if family.name == "llama" and config.get("mlp_bias"):
+        yield from ("ffn_gate", "ffn_up", "ffn_down")
 
 
 def _layer(family: Family, widths: Mapping[str, int]) -> list[tuple[str, tuple[int, ...]]]:

@@ -11,6 +11,8 @@ from llmpi.engine.records import Bandwidth, SessionRecord
 from llmpi.errors import LlmpiError
 from llmpi.plan.as_bytes import as_bytes
 from llmpi.plan.asked import asked_of
+from llmpi.plan.brings import Brings, brings
+from llmpi.plan.learning import refused
 from llmpi.plan.measuring import Measuring, measuring
 from llmpi.plan.model import Model, Sizes
 from llmpi.plan.model_facts import base_gguf, draft_for, models_of, variants_of
@@ -57,10 +59,16 @@ class SessionPlan:
     transfer_s: Range | None = None
     measuring: Measuring = NOT_MEASURED
     unknown: str | None = None
+    refused: str | None = None
+    """Why its variant cannot be made at all."""
 
     @property
     def does_not_fit(self) -> bool:
         return self.prediction is not None and self.prediction.fit in ("overflow", "dies")
+
+    @property
+    def is_in_vain(self) -> bool:
+        return self.does_not_fit or self.refused is not None
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class Totals:
     """A store of this machine links the files, and takes none."""
     here: Here
     stages: list[Stage]
+    brings: list[Brings]
+    """What is searched and learned takes and brings."""
     download_s: Range
     transfer_s: Range
     measure_s: Range
@@ -163,6 +173,7 @@ def totals(study: Study, plans: Sequence[SessionPlan]) -> Totals:
         device_bytes=per_device,
         here=machine,
         stages=found,
+        brings=brings(study, variants_of(study), found, machine.cores),
         download_s=download_s,
         transfer_s=transfer_s,
         measure_s=measure_s,
@@ -288,6 +299,8 @@ def _planned(
     model = known[session.variant]
     if isinstance(model, str):
         return SessionPlan(session, unknown=model)
+    if why := refused(session.variant, model):
+        return SessionPlan(session, refused=why)
     if study.runtimes[session.runtime].endpoint:
         return SessionPlan(
             session,

@@ -11,6 +11,7 @@ from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
 from llmpi.plan.serving import Serving, gb
+from llmpi.plan.workstation import SEARCH, Stage, kwh
 from llmpi.quality.records import Json
 
 
@@ -20,8 +21,9 @@ def as_json(
     questions: Sequence[Json],
     service: Sequence[Serving],
 ) -> str:
-    """The plan for machines: `sessions`, flat, `stages` of this machine, `totals`, what the
-    `questions` can tell (`llmpi.decide.beforehand`), and the `service` on each of its devices; a
+    """The plan for machines: `sessions`, flat, `stages` of this machine, what `learning` and the
+    search of mixes bring, `totals`, what the `questions` can tell (`llmpi.decide.beforehand`),
+    and the `service` on each of its devices; a
     range is [least, likely, most]."""
     sessions = [
         {
@@ -39,10 +41,18 @@ def as_json(
         }
         for p in plans
     ]
-    stages = [stage._asdict() for stage in whole.stages]
+    stages = [
+        {**stage._asdict(), "kwh": kwh(stage.seconds, whole.here.cores)} for stage in whole.stages
+    ]
     totals = {**asdict(whole), "here": whole.here._asdict()}
-    del totals["stages"]
-    found = {"sessions": sessions, "stages": stages, "totals": totals, "questions": questions}
+    del totals["stages"], totals["brings"]
+    found = {
+        "sessions": sessions,
+        "stages": stages,
+        "learning": [one._asdict() for one in whole.brings],
+        "totals": totals,
+        "questions": questions,
+    }
     served = [one._asdict() for one in service]
     return json.dumps({**found, "service": served}, indent=1)
 
@@ -111,6 +121,9 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
     if whole.stages:
         yield from _here(whole)
         yield ""
+    if whole.brings:
+        yield from _brings(whole)
+        yield ""
     for text in dict.fromkeys([*filter(None, map(problem, plans)), *problems_here(whole)]):
         yield f"! {text}"
     for planned in plans:
@@ -124,7 +137,7 @@ def _lines(plans: Sequence[SessionPlan], whole: Totals) -> Iterator[str]:
         f"{gb(whole.workstation_bytes)} here ({gb(whole.missing_bytes)} are still to come, "
         f"{gb(whole.here.disk_bytes)} are free), {disks}."
     )
-    known = [bool(p.measuring.seconds) for p in plans if not p.does_not_fit]
+    known = [bool(p.measuring.seconds) for p in plans if not p.is_in_vain]
     at_boards = "Shipping and measuring not known (add a preset)"
     if any(known):
         at_boards = f"Shipping {_span(whole.transfer_s)}, measuring {_span(whole.measure_s)}"
@@ -154,7 +167,7 @@ def _here(whole: Totals) -> Iterator[str]:
     free = f"{gb(memory)} of memory free" if memory is not None else "its memory not known"
     yield f"this machine ({whole.here.cores} cores, {free})"
     rows = [
-        ("model", "stage", "jobs", "memory", "disk", "time"),
+        ("model", "stage", "jobs", "memory", "disk", "time", "kWh"),
         *(
             (
                 stage.model,
@@ -163,11 +176,43 @@ def _here(whole: Totals) -> Iterator[str]:
                 gb(stage.memory_bytes),
                 gb(stage.disk_bytes) if stage.disk_bytes else "-",
                 f"{_time(stage.seconds.likely)} ({_span(stage.seconds)})",
+                _kwh(kwh(stage.seconds, whole.here.cores)),
             )
             for stage in whole.stages
         ),
     ]
     yield from (f"  {line}" for line in aligned(rows, texts=(0, 1)))
+
+
+def _kwh(values: Range) -> str:
+    if values.high < LEAST_KWH:
+        return "-"
+    return f"{values.likely:.2f} ({values.low:.2f}-{values.high:.2g})"
+
+
+def _brings(whole: Totals) -> Iterator[str]:
+    yield (
+        "searched and learned (wins back: of the loss of plain rounding to the type; a mix, of "
+        "that of llama.cpp's types at as many bytes)"
+    )
+    rows = [
+        ("model", "quant", "stage", "time", "kWh", "wins back", "as"),
+        *(
+            (
+                one.model,
+                one.quant,
+                one.stage,
+                f"{_time(one.seconds.likely)} ({_span(one.seconds)})",
+                _kwh(one.kwh),
+                range_text(one.wins_back),
+                "a block shows" if one.basis == "probe" else "usual",
+            )
+            for one in whole.brings
+        ),
+    ]
+    yield from (f"  {line}" for line in aligned(rows, texts=(0, 1, 2, 6)))
+    if any(one.basis == "usual" and one.stage != SEARCH for one in whole.brings):
+        yield "  of this very model `llmpi plan --probe` tells it, by one block that learns"
 
 
 def problems_here(whole: Totals) -> Iterator[str]:
@@ -177,8 +222,8 @@ def problems_here(whole: Totals) -> Iterator[str]:
         if memory is not None and stage.memory_bytes > memory:
             yield (
                 f"{stage.model}, {stage.stage}: needs {gb(stage.memory_bytes)} of memory, and "
-                f"{gb(memory)} are free here. Close what else runs, take a larger machine, or "
-                "leave it out."
+                f"{gb(memory)} are free here. {_by_block(stage)}Close what else runs, take a "
+                "larger machine, or leave it out."
             )
     if whole.missing_bytes > free:
         yield (
@@ -187,6 +232,14 @@ def problems_here(whole: Totals) -> Iterator[str]:
         )
 
 
+def _by_block(stage: Stage) -> str:
+    if stage.by_block_bytes is None:
+        return ""
+    return f"Block by block (`by_block: true`) it is about {gb(stage.by_block_bytes)}. "
+
+
+LEAST_KWH = 0.01
+"""What is less is not told."""
 TALKS = ("model", "quant", "conversation", "first turn", "last turn", "computed again")
 
 
@@ -206,7 +259,7 @@ def _row(planned: SessionPlan, several: bool) -> tuple[str, ...]:
     session, found = planned.session, planned.prediction
     quant = _quant(planned, several)
     if planned.size is None:
-        return (session.model, quant, *["?"] * (len(HEAD) - 2))
+        return (session.model, quant, *["-" if planned.refused else "?"] * (len(HEAD) - 2))
     file = gb(planned.size.file_bytes)
     if found is None or planned.transfer_s is None:
         return (session.model, quant, file, *["?"] * (len(HEAD) - 3))
@@ -246,6 +299,8 @@ def _time(seconds: float) -> str:
 
 def problem(planned: SessionPlan) -> str | None:
     """Why a session cannot work, in a user's words; None if it can."""
+    if planned.refused:
+        return planned.refused
     found, board, session = planned.prediction, planned.board, planned.session
     if found is None or board is None or not planned.does_not_fit:
         return None

@@ -17,6 +17,7 @@ from llmpi.device.machine import capacity
 from llmpi.errors import LlmpiError
 from llmpi.gguf.footprint import Context
 from llmpi.plan.as_bytes import about
+from llmpi.plan.learning import refused
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
@@ -68,9 +69,14 @@ CONVERTER_S = 10.0
 """torch and transformers, and a vocabulary of 128k."""
 SCORER_S = 2.0
 """Python, the engine and a model before the first token."""
+WATTS_PER_CORE = Range(3.0, 9.0, 25.0)
+"""At the wall, of a busy core with its share of memory, board and supply: servers of a hundred
+cores draw 360 W (AMD EPYC 9654, its TDP) and half as much beside them, desktops of sixteen 230
+(Ryzen 9 7950X, its limit), those of four 91 (Core i7-7700K)."""
 SLOWER, FASTER = 4.0, 0.5
 """What these seconds may be, in times of them."""
 NOTHING = Range(0.0, 0.0, 0.0)
+JOULES_PER_KWH = 3.6e6
 
 QUESTION_TOKENS = 150
 """A question, its share of its passage, the frame of the chat (rules/needs.smk)."""
@@ -104,6 +110,14 @@ class Stage(NamedTuple):
     """Beside the model files: what all keep, or need while they run."""
     seconds: Range
     """All of them, one after another."""
+    by_block_bytes: int | None = None
+    """Memory of a training that is done at once, if it were done block by block."""
+
+
+def kwh(seconds: Range, cores: int) -> Range:
+    """What so many busy cores of this machine take from the wall in that time."""
+    pairs = zip(seconds, WATTS_PER_CORE, strict=True)
+    return Range(*(time * watts * cores / JOULES_PER_KWH for time, watts in pairs))
 
 
 class Here(NamedTuple):
@@ -130,6 +144,7 @@ def held_bytes() -> int:
 
 TRAIN, BY_BLOCK = "train", "train by block"
 """Stages: of all weights at once, or of one transformer block after another."""
+SEARCH, ROUND = "search mixes", "round"
 
 
 def stages(
@@ -153,7 +168,7 @@ def _of_model(
     study: Study, name: str, model: Model, cores: int, free_bytes: int | None
 ) -> Iterator[Stage]:
     f16 = model.sizes(layout.BASE_QUANT)
-    quants = [v.quant for v in variants(study) if v.model == name]
+    quants = [v.quant for v in variants(study) if v.model == name and not refused(v, model)]
     made = [q for q in quants if not is_published(q)]
     learned = [q for q in made if is_trained(q) or is_rounded(q)]
     plain = [q for q in made if q != layout.BASE_QUANT and q not in learned]
@@ -194,7 +209,7 @@ def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> 
     tried = _about(jobs * TRIED * f16.parameters / (MIXED * cores))
     return Stage(
         name,
-        "search mixes",
+        SEARCH,
         jobs,
         (mb + needs.QUANTIZED_AT_ONCE_MB) * needs.MB,
         f16.file_bytes
@@ -210,11 +225,11 @@ def _rounding(
     tokens = needs.rounding_tokens(study.rounding.steps, study.rounding.windows)
     return Stage(
         name,
-        "round",
+        ROUND,
         jobs,
         needs.rounding_mb(f16_bytes, study.rounding.windows) * needs.MB,
         needs.rounding_disk_bytes(f16_bytes),
-        _time(jobs * tokens * parameters, TRAINED, cores),
+        computing_s(jobs * tokens * parameters, TRAINED, cores),
     )
 
 
@@ -229,17 +244,19 @@ def _training(
 ) -> Stage:
     spec = settings.training(study, name)
     tokens = spec["steps"] * spec["sequences"] * spec["sequence_tokens"]
+    each_mb = needs.block_training_mb(f16_bytes, tokens)
     if needs.trains_by_block(
         f16_bytes, distill=spec["distill"], asked=spec["by_block"], free_bytes=free_bytes
     ):
-        stage, mb = BY_BLOCK, needs.block_training_mb(f16_bytes, tokens)
+        stage, mb, by_block = BY_BLOCK, each_mb, None
         disk, passes = needs.block_training_disk_bytes(f16_bytes), needs.BLOCK_PASSES
     else:
         stage, mb = TRAIN, needs.training_mb(f16_bytes, spec["distill"])
         disk = needs.training_disk_bytes(f16_bytes)
         passes = 3 + spec["distill"]  # there, twice back, and once through the teacher
-    seconds = _time(jobs * passes * tokens * parameters, TRAINED, cores)
-    return Stage(name, stage, jobs, mb * needs.MB, disk, seconds)
+        by_block = each_mb * needs.MB if spec["distill"] and each_mb < mb else None
+    seconds = computing_s(jobs * passes * tokens * parameters, TRAINED, cores)
+    return Stage(name, stage, jobs, mb * needs.MB, disk, seconds, by_block)
 
 
 def _scoring(
@@ -328,7 +345,7 @@ def _questions(asked: SquadTask) -> int:
 
 
 def _computing(work: Work, model: Model, jobs: int, cores: int) -> Range:
-    computed = _time(jobs * work.products(model), COMPUTED, cores)
+    computed = computing_s(jobs * work.products(model), COMPUTED, cores)
     return Range(*(map(sum, zip(computed, _about(jobs * SCORER_S), strict=True))))
 
 
@@ -346,7 +363,8 @@ def _about(seconds: float) -> Range:
     return Range(FASTER * seconds, seconds, SLOWER * seconds)
 
 
-def _time(work: float, rate: Range, cores: int) -> Range:
+def computing_s(work: float, rate: Range, cores: int) -> Range:
+    """Seconds of so much work, at so much a second and core."""
     return Range(*(work / (each * cores) for each in reversed(rate)))
 
 

@@ -3,6 +3,7 @@
 BY_STAGE = {
     "convert": "convert_to_gguf",
     "calibrate": "calibrate",
+    "search mixes": "search_mix",
     "quantize": "quantize_gguf",
     "round": "learn_rounding",
     "train": "train_qat",
@@ -15,6 +16,8 @@ BY_TASK = {
     "ab": "answer_prompts",
     "lm_eval": "evaluate_lm_eval",
 }
+LEARNING = frozenset({BY_STAGE["round"], BY_STAGE["train"]})
+"""Those that some models refuse."""
 DEPLOY, MEASURE = "deploy_gguf", "benchmark_device"
 
 ESTIMATED = frozenset({*BY_STAGE.values(), REFERENCE, *BY_TASK.values(), DEPLOY, MEASURE})

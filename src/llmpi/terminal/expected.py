@@ -1,4 +1,5 @@
-"""How long a study's jobs are expected to take, kind by kind, as `llmpi plan` has it.
+"""How long a study's jobs are expected to take, kind by kind, and which variants cannot be made, as
+`llmpi plan` has it.
 
 `python -m llmpi.terminal.expected < STUDY` in a process of its own: what a plan imports is nothing
 for Snakemake to carry. Nothing is asked of a network.
@@ -8,14 +9,25 @@ import json
 import sys
 from collections.abc import Iterator
 from statistics import fmean
+from typing import TypedDict
 
 from llmpi.device.machine import capacity
-from llmpi.plan.model_facts import models_of
+from llmpi.plan.learning import all_refused
+from llmpi.plan.model_facts import models_of, variants_of
 from llmpi.plan.plan import plan
 from llmpi.plan.workstation import stages
 from llmpi.study.study import Study
 from llmpi.terminal.estimated import BY_STAGE, BY_TASK, DEPLOY, MEASURE, REFERENCE
 from llmpi.terminal.run_state import Kind
+
+
+class Told(TypedDict):
+    """What is written."""
+
+    expected: list[tuple[str, str, str, float]]
+    """Each kind, and seconds."""
+    refused: list[str]
+    """Of each variant that cannot be made, why."""
 
 
 def expected(study: Study) -> dict[Kind, float]:
@@ -48,8 +60,12 @@ def _rule(study: Study, stage: str) -> str | None:
 
 
 def main() -> None:
-    found = expected(Study.model_validate_json(sys.stdin.read()))
-    json.dump([[*kind, seconds] for kind, seconds in found.items()], sys.stdout)
+    study = Study.model_validate_json(sys.stdin.read())
+    told: Told = {
+        "expected": [(*kind, seconds) for kind, seconds in expected(study).items()],
+        "refused": all_refused(variants_of(study, ask_hub=False)),
+    }
+    json.dump(told, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from llmpi.study.study import Study
-from llmpi.terminal.estimated import ESTIMATED
+from llmpi.terminal.estimated import ESTIMATED, LEARNING
 from llmpi.terminal.run_state import Kind
 
 PATIENCE_S = 10.0
@@ -37,12 +37,14 @@ def say(log: logging.Logger, study: Study, jobs: Iterable[Any]) -> None:
         return
     asking = threading.Thread(target=_ask, args=(log, study), daemon=True)
     asking.start()
-    if any(kind.device in here for kind in left):  # a speed belongs to a machine that was alone
+    # A speed belongs to a machine that was alone; and what cannot be made is said before what is
+    # slow begins.
+    if any(kind.device in here or kind.rule in LEARNING for kind in left):
         asking.join(PATIENCE_S)
 
 
 def _ask(log: logging.Logger, study: Study) -> None:
-    """What the plan expects; a run goes without where it says nothing."""
+    """What the plan expects, and refuses; a run goes without where it says nothing."""
     with suppress(OSError, subprocess.SubprocessError, ValueError):
         done = subprocess.run(
             [sys.executable, "-m", "llmpi.terminal.expected"],
@@ -52,7 +54,10 @@ def _ask(log: logging.Logger, study: Study) -> None:
             check=True,
             timeout=PATIENCE_S,
         )
-        found = {Kind(*kind): seconds for *kind, seconds in json.loads(done.stdout)}
+        told = json.loads(done.stdout)
+        for why in told["refused"]:
+            log.warning("%s", why)
+        found = {Kind(*kind): seconds for *kind, seconds in told["expected"]}
         _log(log, "expected", expected_s=found)
 
 

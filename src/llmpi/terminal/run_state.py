@@ -16,7 +16,15 @@ FEWEST_S = 1.0
 QUICK = frozenset(
     (
         *("check_devices", "prepare_questions", "prepare_corpus", "merge_shards", "compare_pair"),
-        *("publish_gguf", "sample_questions", "summarize", "recommend", "memo", "report"),
+        *(
+            "ask_for_rates",
+            "publish_gguf",
+            "sample_questions",
+            "summarize",
+            "recommend",
+            "memo",
+            "report",
+        ),
     )
 )
 """Rules of which nothing need be known: seconds, however large the model."""

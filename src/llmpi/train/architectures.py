@@ -1,7 +1,7 @@
-"""What transformers calls what a GGUF file holds: the model's settings, and the weights of a block.
+"""What transformers calls what a GGUF file holds: the settings of a model, and its blocks.
 
 Settings are as llama.cpp takes them (src/models of its sources), also where a file does not say
-them. What it computes otherwise than transformers is refused.
+them.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,13 +17,18 @@ from transformers import (
     SmolLM3Config,
 )
 
-from llmpi.errors import CellError
 from llmpi.gguf import quantizers
-from llmpi.gguf.contents import Fields, Stored
+from llmpi.gguf.contents import Stored
+from llmpi.gguf.trainable import (
+    EMBEDDING,
+    LONG_FACTORS,
+    ROPE_FACTORS,
+    SHORT_FACTORS,
+    TRAINABLE,
+    Header,
+    check,
+)
 
-EMBEDDING, OUTPUT, OUTPUT_NORM = "token_embd.weight", "output.weight", "output_norm.weight"
-ROPE_FACTORS = "rope_freqs.weight"
-LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
 NOT_TRAINED = frozenset({ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS})
 """Factors of rotary frequencies."""
 FULL, SLIDING, NO_ROPE = "full_attention", "sliding_attention", "no_rope"
@@ -31,71 +36,23 @@ FULL, SLIDING, NO_ROPE = "full_attention", "sliding_attention", "no_rope"
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Header):
     """What a file says of its model."""
 
-    fields: Fields
     tensors: Mapping[str, Stored]
-
-    @property
-    def architecture(self) -> str:
-        return str(self.fields["general.architecture"])
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        value = self.said(name, default)
-        if not isinstance(value, int):
-            raise CellError(f"the file does not say {self.architecture}.{name}")
-        return value
-
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self.said(name, default)
-        if not isinstance(value, int | float):
-            raise CellError(f"the file does not say {self.architecture}.{name}")
-        return float(value)
-
-    def said(self, name: str, default: object = None) -> object:
-        return self.fields.get(f"{self.architecture}.{name}", default)
 
     def vector(self, name: str) -> list[float]:
         """The numbers of a tensor of one dimension."""
         held = self.tensors[name]
         return quantizers.dequantized(held.data[None], held.kind, held.shape[0])[0].tolist()
 
-    @property
-    def layers(self) -> int:
-        return self.whole("block_count")
-
-    @property
-    def heads(self) -> int:
-        return self.whole("attention.head_count")
-
-    @property
-    def kv_heads(self) -> int:
-        return self.whole("attention.head_count_kv", self.heads)
-
-    @property
-    def head_width(self) -> int:
-        return self.whole("attention.key_length", self.whole("embedding_length") // self.heads)
-
-    @property
-    def rotary_width(self) -> int:
-        return self.whole("rope.dimension_count", self.head_width)
-
 
 @dataclass(frozen=True)
 class Architecture:
-    names: Mapping[str, str]
-    """Of weights: transformers' in a block, by llama.cpp's."""
     config: Callable[[Facts, str], PreTrainedConfig]
     """Of a model of one block of a kind."""
     kinds: Callable[[Facts], list[str]] = lambda facts: [FULL] * facts.layers
     """Of each block."""
-    scaled: tuple[str, ...] = ("none", "linear")
-    """How its rotary embeddings may be."""
-    factors: frozenset[str] = frozenset()
-    """Tensors of rotary frequencies that its files may hold."""
-    partial: bool = False
-    """Rotary embeddings may be of a part of the head."""
     pairs: bool = False
     """Rotary pairs of queries and keys lie next to each other in its files, not half a head apart
     (`LlamaModel.permute` of llama.cpp's conversion)."""
@@ -108,56 +65,20 @@ def architecture_of(facts: Facts) -> Architecture:
     Raises:
         CellError: it is a model that cannot be trained here.
     """
-    name = facts.architecture
-    if name not in ARCHITECTURES:
-        raise CellError(
-            f"learning for few bits knows the architectures {', '.join(ARCHITECTURES)}, and "
-            f"this is {name}"
-        )
-    found = ARCHITECTURES[name]
-    if (scaling := _scaling(facts)) not in found.scaled:
-        raise CellError(
-            f"rotary embeddings scaled by {scaling!r} cannot be trained in a {name}; "
-            f"{', '.join(found.scaled)} can"
-        )
-    if not found.partial and facts.rotary_width != facts.head_width:
-        raise CellError(f"rotary embeddings of a part of the head cannot be trained in a {name}")
-    if facts.whole("attention.value_length", facts.head_width) != facts.head_width:
-        raise CellError("values of another width than their keys cannot be trained")
-    if facts.said("final_logit_softcapping"):
-        raise CellError("a model that caps its logits cannot be trained")
-    if facts.said("attention.causal", True) is False:
-        raise CellError("a model whose tokens see those behind them cannot be trained")
-    _check_names(facts, found)
-    return found
+    check(facts)
+    return ARCHITECTURES[facts.architecture]
 
 
-def _check_names(facts: Facts, found: Architecture) -> None:
-    """Every tensor of the file has its place in the computation, and the other way round."""
-    needed = {EMBEDDING, OUTPUT_NORM}
-    for i in range(facts.layers):
-        needed |= {f"blk.{i}.{part}.weight" for part in found.names}
-    if missing := sorted(needed - set(facts.tensors)):
-        raise CellError(f"the file lacks {missing[0]}; mixtures of experts cannot be trained")
-    if unknown := sorted(set(facts.tensors) - needed - {OUTPUT} - found.factors):
-        raise CellError(f"the file holds {unknown[0]}, which this training does not know")
-
-
-def _scaling(facts: Facts) -> object:
-    """Of rotary embeddings; a file that does not say it means `linear`."""
-    kind = facts.said("rope.scaling.type", "linear")
-    return "none" if kind == "linear" and _factor(facts) in (0, 1) else kind
-
-
-def _factor(facts: Facts) -> float:
-    return facts.number("rope.scaling.factor", 1.0)
+def names_of(facts: Facts) -> Mapping[str, str]:
+    """Of weights: transformers' in a block, by llama.cpp's."""
+    return TRAINABLE[facts.architecture].names
 
 
 def _rotary(facts: Facts) -> Mapping[str, str | float]:
     """Of rotary embeddings, as transformers wants them said."""
     theta = facts.number("rope.freq_base", 10000.0)
-    if _scaling(facts) == "linear":
-        return {"rope_type": "linear", "rope_theta": theta, "factor": _factor(facts)}
+    if facts.scaling == "linear":
+        return {"rope_type": "linear", "rope_theta": theta, "factor": facts.scaling_factor}
     return {"rope_type": "default", "rope_theta": theta}
 
 
@@ -186,32 +107,6 @@ def _config(
 
 
 # --- each of them ---------------------------------------------------------------------------------
-
-_BLOCK = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_HEAD_NORMS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
-_FOUR_NORMS = {
-    "post_attention_norm": "post_attention_layernorm",
-    "ffn_norm": "pre_feedforward_layernorm",
-    "post_ffw_norm": "post_feedforward_layernorm",
-}
-_FUSED = {
-    "attn_norm": "input_layernorm",
-    "attn_qkv": "self_attn.qkv_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_up": "mlp.gate_up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 def _llama(facts: Facts, _: str) -> PreTrainedConfig:
@@ -287,18 +182,10 @@ def _of_long_texts(facts: Facts) -> Mapping[str, str | float | list[float]]:
 
 
 ARCHITECTURES = {
-    "llama": Architecture(_BLOCK, _llama, factors=frozenset({ROPE_FACTORS}), pairs=True),
-    "qwen3": Architecture(_BLOCK | _HEAD_NORMS, _qwen3),
-    "gemma3": Architecture(
-        _BLOCK | _HEAD_NORMS | _FOUR_NORMS, _gemma3, kinds=_gemma3_kinds, norm_shift=1.0
-    ),
-    "smollm3": Architecture(_BLOCK, _smollm3, kinds=_smollm3_kinds, pairs=True),
-    "phi3": Architecture(
-        _FUSED,
-        _phi3,
-        scaled=("none", "longrope"),
-        factors=frozenset({LONG_FACTORS, SHORT_FACTORS}),
-        partial=True,
-    ),
+    "llama": Architecture(_llama, pairs=True),
+    "qwen3": Architecture(_qwen3),
+    "gemma3": Architecture(_gemma3, kinds=_gemma3_kinds, norm_shift=1.0),
+    "smollm3": Architecture(_smollm3, kinds=_smollm3_kinds, pairs=True),
+    "phi3": Architecture(_phi3),
 }
-"""By their names in GGUF files."""
+"""By their names in GGUF files: those of `llmpi.gguf.trainable.TRAINABLE`."""

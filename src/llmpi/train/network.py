@@ -17,14 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedConfig
 
 from llmpi.gguf import contents
-from llmpi.train.architectures import (
-    EMBEDDING,
-    OUTPUT,
-    OUTPUT_NORM,
-    ROPE_FACTORS,
-    Facts,
-    architecture_of,
-)
+from llmpi.gguf.trainable import EMBEDDING, OUTPUT, OUTPUT_NORM, ROPE_FACTORS
+from llmpi.train.architectures import Facts, architecture_of, names_of
 
 Weights = Mapping[str, Tensor]
 MODULES = f"transformers {transformers.__version__}"
@@ -55,7 +49,7 @@ class Network:
     def __init__(self, facts: Facts) -> None:
         architecture = architecture_of(facts)
         self.layers, self.context_tokens = facts.layers, facts.whole("context_length")
-        self._names, self._norm_shift = architecture.names, architecture.norm_shift
+        self._names, self._norm_shift = names_of(facts), architecture.norm_shift
         heads = {"attn_q": facts.heads, "attn_k": facts.kv_heads}
         self._paired = heads if architecture.pairs else {}
         self._kinds = architecture.kinds(facts)

@@ -6,22 +6,31 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from typing_extensions import TypedDict
 
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.errors import CellError, LlmpiError
-from llmpi.gguf.records import Gguf
-from llmpi.train.child import Outcome
+
+Made = TypeVar("Made")
 
 
-def answer(learn: Callable[[Any], Gguf], job: str, out: str) -> None:  # of any job
+class _Outcome(TypedDict, Generic[Made]):
+    """As `llmpi.train.child.Outcome`, of whatever is made."""
+
+    made: Made | None
+    refused: str | None
+    spoilt: str | None
+
+
+def answer(learn: Callable[[Any], Made], job: str, out: str) -> None:  # of any job
     """Do the job in one file, and write to the other what came of it; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
     asked = json.loads(Path(job).read_text(encoding="utf-8"))
-    outcome: Outcome = {"made": None, "refused": None, "spoilt": None}
+    outcome: _Outcome[Made] = {"made": None, "refused": None, "spoilt": None}
     try:
         outcome["made"] = learn(asked)
     except EngineError as error:

@@ -57,8 +57,16 @@ def trains_by_block(job: Job, settings: Training, device: torch.device) -> bool:
     check_memory(memory, free, f"training for {quant}", instead)
     held = sum(path.stat().st_size for path in folder.glob("*.pt"))
     check_room(folder, disk - held, f"training for {quant}")
+    if begun is None:
+        _remove_those_of_another(folder)
     write_json(folder / KEPT, {"training": _identity(job), "by_block": by_block})
     return by_block
+
+
+def _remove_those_of_another(folder: Path) -> None:
+    """They are of no use any more, and their room is counted with."""
+    for path in folder.glob("*.pt"):
+        path.unlink()
 
 
 def _free_bytes(device: torch.device) -> int | None:

@@ -22,17 +22,23 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
+from llmpi.plan.brings import USUAL, of_training
+from llmpi.plan.presets import Range
+from llmpi.plan.workstation import BY_BLOCK
 from llmpi.quant_types import FLOATS, is_published, is_trained
 from llmpi.report.public import without_places
 from llmpi.report.words.emphasis import eased, largest_part, upwards
 from llmpi.study.runs import width
 from llmpi.study.study import Study
+from llmpi.study.training import Training
 from llmpi.summary.groups import by_class
 from llmpi.summary.records import AnswerCost, ClassRow, GateAsked, Summary
 
 ROWS = 8
 """Variants in the memo's table at most: it is one sheet."""
 ALTERNATIVES = 3
+TRAINED_ON_CORES = 8
+"""Of an office's computer: what the memo says of a training is of no machine in particular."""
 QUALITY = ("broken", "loses", "undecided", "f1_drop_at_most")
 """What rules a variant out for its quality."""
 WHOLE = {*FLOATS, "F64", "TERNARY", "scratch"}
@@ -181,6 +187,26 @@ class MemoMoney(TypedDict):
     most_unit: CostUnit | None
 
 
+class MemoRange(TypedDict):
+    low: float
+    likely: float
+    high: float
+
+
+class MemoTraining(TypedDict):
+    """What training the pick's model for few bits would take and bring: least, likely, most."""
+
+    cores: int
+    """Of the machine."""
+    hours: MemoRange
+    kwh: MemoRange
+    wins_back_pct: MemoRange
+    """Of what rounding loses."""
+    price: float | None
+    """Of that energy, most likely; None where no price of electricity is stated."""
+    currency: str | None
+
+
 class Memo(TypedDict):
     """The memo's content."""
 
@@ -248,6 +274,8 @@ class Memo(TypedDict):
     """The picks on the other devices."""
     money: MemoMoney | NoMemoMoney | None
     """None where the study states no prices."""
+    training: MemoTraining | None
+    """None where nothing is picked that training could win something back of."""
     stage: Stage
     dequantized: str | None
     """The type in which the pick's model came, where its weights were quantized."""
@@ -325,6 +353,7 @@ def facts(summary: Summary, recommendation: Recommendation) -> Memo:
         "omitted": len(found) - len(table),
         "per_device": [v for d in per_device if (v := _of(found, d["pick"])) and v is not pick],
         "money": money(recommendation, pick),
+        "training": training(study, pick) if pick else None,
         "stage": stage(pick, list(found.values()), beside),
         "dequantized": dequantized(pick),
     }
@@ -439,6 +468,29 @@ def stage(pick: MemoVariant | None, found: Sequence[MemoVariant], beside: Baseli
     if any(reasons <= {*UNKNOWN} for reasons in against):
         return "ask"
     return "train" if any(reasons <= {*QUALITY} for reasons in against) else "relax"
+
+
+def training(study: Study, pick: MemoVariant) -> MemoTraining | None:
+    """What the plan says of training the pick's model for few bits, block by block."""
+    size, bits = pick["file_bytes"], pick["bits_per_weight"]
+    if not size or not bits or not _rounded(pick["quant"]):
+        return None
+    parameters = round(8 * size / bits)
+    asked = study.models[pick["model"]].training or (study.qat and study.qat.training)
+    seconds, energy = of_training(parameters, asked or Training(), TRAINED_ON_CORES)
+    return {
+        "cores": TRAINED_ON_CORES,
+        "hours": _times(seconds, 1 / 3600),
+        "kwh": _times(energy, 1),
+        "wins_back_pct": _times(USUAL[BY_BLOCK], 100),
+        "price": study.cost.price_per_kwh.value * energy.likely if study.cost else None,
+        "currency": study.cost.currency if study.cost else None,
+    }
+
+
+def _times(values: Range, factor: float) -> MemoRange:
+    low, likely, high = (factor * each for each in values)
+    return {"low": low, "likely": likely, "high": high}
 
 
 def _of(found: Mapping[str, MemoVariant], name: str | None) -> MemoVariant | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llmpi.gguf import contents, quantizers
 from llmpi.gguf.contents import Stored
-from llmpi.train.architectures import EMBEDDING, OUTPUT_NORM
+from llmpi.gguf.trainable import EMBEDDING, OUTPUT_NORM
 from llmpi.train.blocks.steps import Output
 from llmpi.train.network import Network, Weights, output_name
 

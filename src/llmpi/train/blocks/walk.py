@@ -56,6 +56,62 @@ class Walked(NamedTuple):
     """What the unquantized model has there."""
 
 
+def learned(
+    model: Model,
+    lesson: Lesson,
+    held_out: Tensor,
+    wide: dict[str, Tensor],
+    plain: dict[str, Tensor],
+    begin: Begin,
+) -> tuple[LearnedBlock, dict[str, Tensor]]:
+    """A block learns; of what llama.cpp made, the beginning and what was learned, the one is kept
+    that errs least.
+
+    Args:
+        lesson: its seed is the number of the block.
+        held_out: int64, windows that are not learned from.
+        wide, plain: its weights unquantized, and as llama.cpp quantized them.
+
+    Returns:
+        How it went, and the bytes of the file, by their part of the block, of what is not as
+        llama.cpp made it.
+
+    Raises:
+        CellError: ggml reads other weights of the bytes than the block computed with.
+    """
+    number = lesson.seed
+    unseen, wanted = lesson.states[held_out], lesson.targets[held_out]
+
+    def errs(weights: Weights) -> float:
+        return error(model.output(number), weights, unseen, wanted)
+
+    errors: dict[Kept, float] = {"plain": errs(plain)}
+    data: dict[Kept, dict[str, Tensor]] = {"plain": {}}
+    if block := begin(number, wide, plain):
+        errors["searched"], data["searched"] = errs(block.seen), block.file_bytes()
+        block.learn(lesson)
+        errors["learned"], data["learned"] = errs(block.seen), block.file_bytes()
+        _check(model, number, block.seen, data["learned"])
+    kept = min(errors, key=lambda name: errors[name])
+    about: LearnedBlock = {
+        "plain": errors["plain"],
+        "searched": errors.get("searched", errors["plain"]),
+        "learned": errors.get("learned", errors["plain"]),
+        "kept": kept,
+        "matrices": len(data[kept]),
+    }
+    return about, data[kept]
+
+
+def _check(model: Model, number: int, seen: Weights, data: Mapping[str, Tensor]) -> None:
+    for part, held in data.items():
+        if not torch.equal(model.read(number, part, held.numpy()), seen[part]):
+            raise CellError(
+                f"block {number}, {part}: ggml reads other weights of these bytes than the "
+                "block computed with; this llmpi does not write as this engine reads"
+            )
+
+
 class Walker:
     """
     Args:
@@ -118,50 +174,25 @@ class Walker:
         progress: Progress,
     ) -> Done:
         start = time.monotonic()
-        unseen, wanted = states[self._held_out], targets[self._held_out]
 
-        def errs(weights: Weights) -> float:
-            return error(self._model.output(number), weights, unseen, wanted)
+        def said(step: int, loss: float) -> None:
+            progress.at(step, f"block {number + 1} of {self._blocks}, error {loss:.5f}")
 
-        errors: dict[Kept, float] = {"plain": errs(plain)}
-        data: dict[Kept, dict[str, Tensor]] = {"plain": {}}
-        if block := self._begin(number, wide, plain):
-            errors["searched"], data["searched"] = errs(block.seen), block.file_bytes()
-
-            def said(step: int, loss: float) -> None:
-                progress.at(step, f"block {number + 1} of {self._blocks}, error {loss:.5f}")
-
-            block.learn(Lesson(states, targets, self._seen, number, said))
-            errors["learned"], data["learned"] = errs(block.seen), block.file_bytes()
-            self._check(number, block.seen, data["learned"])
-        kept = min(errors, key=lambda name: errors[name])
+        lesson = Lesson(states, targets, self._seen, number, said)
+        about, data = learned(self._model, lesson, self._held_out, wide, plain, self._begin)
         done: Done = {
             "identity": self._identity,
-            "about": {
-                "plain": errors["plain"],
-                "searched": errors.get("searched", errors["plain"]),
-                "learned": errors.get("learned", errors["plain"]),
-                "kept": kept,
-                "matrices": len(data[kept]),
-            },
+            "about": about,
             "seconds": time.monotonic() - start,
-            "data": data[kept],
+            "data": data,
         }
         with whole_file(self._path(number)) as partial:
             torch.save(done, partial)
         say(
-            f"block {number + 1} of {self._blocks}: error {errors[kept]:.5f}, and "
-            f"{errors['plain']:.5f} as llama.cpp rounds it"
+            f"block {number + 1} of {self._blocks}: error {about[about['kept']]:.5f}, and "
+            f"{about['plain']:.5f} as llama.cpp rounds it"
         )
         return done
-
-    def _check(self, number: int, seen: Weights, data: Mapping[str, Tensor]) -> None:
-        for part, held in data.items():
-            if not torch.equal(self._model.read(number, part, held.numpy()), seen[part]):
-                raise CellError(
-                    f"block {number}, {part}: ggml reads other weights of these bytes than the "
-                    "block computed with; this llmpi does not write as this engine reads"
-                )
 
     def _read(self, number: int, plain: Weights, done: Done) -> dict[str, Tensor]:
         """A block as ggml will read it of the file."""
@@ -172,7 +203,8 @@ class Walker:
         return {**plain, **changed}
 
     def _kept(self) -> list[Done]:
-        """The blocks that this learning has done before, up to the first that is not there."""
+        """The blocks that this learning has done before, up to the first that is not there; what
+        lies behind it is of another one, and goes."""
         found: list[Done] = []
         for number in range(self._blocks):
             path = self._path(number)
@@ -180,6 +212,8 @@ class Walker:
             if done is None or done["identity"] != self._identity:
                 break
             found.append(done)
+        for number in range(len(found), self._blocks):
+            self._path(number).unlink(missing_ok=True)
         return found
 
     def _path(self, number: int) -> Path:

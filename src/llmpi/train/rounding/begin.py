@@ -6,17 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmpi.errors import CellError
 from llmpi.gguf import quantizers
+from llmpi.gguf.trainable import ROUNDABLE_KINDS, check_roundable
 from llmpi.train.blocks.model import Model, name_of
 from llmpi.train.network import Weights
 from llmpi.train.rounding.block import Block
 from llmpi.train.rounding.grids import GRIDS
 from llmpi.train.rounding.layouts import LAYOUTS
 from llmpi.train.rounding.matrix import FlatMatrix, Matrix, NestedMatrix
-
-LEARNED = (*LAYOUTS, *GRIDS)
-"""Types of matrices that are learned; what else is in a file stays as llama.cpp made it."""
 
 EXACT = 2.0**-12
 """Of its squares, the squared error of a matrix that its type holds as it is, as training for it
@@ -35,11 +32,7 @@ class Beginning:
 
     def __init__(self, model: Model, importance: Mapping[str, Tensor], steps: int) -> None:
         self._model, self._importance, self._steps = model, importance, steps
-        if not any(self._learnable(block) for block in range(model.blocks)):
-            raise CellError(
-                f"of no matrix llama.cpp made a type whose rounding can be learned, which are "
-                f"{', '.join(LEARNED)}: their blocks do not divide its rows"
-            )
+        check_roundable([kind for b in range(model.blocks) for kind in model.kinds(b).values()])
 
     def block(self, number: int, wide: Weights, plain: Weights) -> Block | None:
         """A block before it learns, see `llmpi.train.blocks.walk.Begin`."""
@@ -68,7 +61,11 @@ class Beginning:
 
     def _learnable(self, number: int) -> dict[str, str]:
         """Types of a block's matrices that can be learned, by their part of it."""
-        return {part: kind for part, kind in self._model.kinds(number).items() if kind in LEARNED}
+        return {
+            part: kind
+            for part, kind in self._model.kinds(number).items()
+            if kind in ROUNDABLE_KINDS
+        }
 
 
 def _squares(values: Tensor) -> float:
