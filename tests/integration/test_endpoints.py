@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +12,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import systemd_device
 from conftest import QUESTIONS, Work
-from support import ROOT, free_port, until
+from engine_wheel import engine_wheel
+from support import ROOT, free_port, needed, only_root, until
 
 from benchmarks import peer
 
@@ -188,3 +191,30 @@ def test_what_http_costs_of_two_servers(copy: Work, monkeypatch: pytest.MonkeyPa
         for name in files:
             if not name.endswith(".gguf"):
                 assert KEY.encode() not in (Path(folder) / name).read_bytes()
+
+
+@pytest.mark.long
+def test_a_board_asks_what_only_it_can_reach(copy: Work, tmp_path: Path) -> None:
+    """On its own loopback, by the client that is there; questions and own prompts likewise."""
+    for tool in systemd_device.TOOLS:
+        needed(tool)
+    only_root("a namespace with systemd in it")
+    with systemd_device.running(tmp_path / "pi4", "pi4", 4) as board:
+        shutil.copy(gguf_of(copy), f"/proc/{board.pid}/root/srv/it.gguf")
+        port = free_port()
+        command = (str(peer.tool("llama-server")), "-m", "/srv/it.gguf", "--port", str(port))
+        unit = ("systemd-run", "--unit=its-server", "--property=Restart=no")
+        board.run(*unit, *command, "-t", "1", "-tb", "1", "-c", "1024", "-np", "1")
+        health = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{port}/health')"
+        until(lambda: board.run("python3", "-c", f"{health}; print('there')", check=False))
+        engine = {"wheel": str(engine_wheel(tmp_path / "wheels"))}
+        copy.config["devices"] = {"pi": board.spec(engine=engine)}
+        address = f"http://127.0.0.1:{port}/v1"
+        with pytest.raises(URLError):
+            urlopen(f"{address}/models")
+        rows = asking(copy, server={"url": address}).summarized()
+    [theirs] = [row for row in rows if row["runtime"] == "server"]
+    assert theirs["status"] == "ok", theirs["reason"]
+    assert (theirs["endpoint_place"], theirs["marks"]) == ("on the device", ["over HTTP"])
+    assert theirs["quality"]["field"]["status"] == "ok"
+    assert theirs["endpoint_tg_tps"] == pytest.approx(theirs["tg_tps"], rel=0.5)
