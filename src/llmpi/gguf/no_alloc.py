@@ -360,7 +360,7 @@ def _graphs() -> tuple[Any, Any]:
     base.ggml_graph_node.restype = ggml.TensorPointer
     base.ggml_graph_node.argtypes = [handle, count]
     # It is C++ that takes and gives what C does; its name says so (Itanium ABI).
-    reserve = llama_cpp.llama_cpp._lib._Z19llama_graph_reserveP13llama_contextjjj
+    reserve = llama_cpp._lib._Z19llama_graph_reserveP13llama_contextjjj
     reserve.restype, reserve.argtypes = handle, [handle, *[ctypes.c_uint32] * 3]
     return base, reserve
 
