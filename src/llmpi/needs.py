@@ -26,9 +26,12 @@ SCORED_TEXT_MB = 1000
 QUANTIZED_AT_ONCE_MB = 400
 """What of a tensor is unpacked, quantized and unpacked again for a probe of a mix: 2^24 weights."""
 
-MIX_PROBES, MIX_WINDOW_TOKENS = 64, 512
+MIX_PROBES, MIX_WINDOW_TOKENS = 96, 512
 """What the search of a mix reads: for each group of tensors twice so many windows; there are about
-22 groups, and the reference."""
+22 groups, and the reference, and some groups are tried in halves."""
+
+MIX_SPLITS = 8
+"""Groups of a mix that are tried in halves, at most: two probes each, and one beside the mix."""
 
 TORCH_MB = 600
 """Python with torch and transformers, and a training's activations where they are recomputed."""

@@ -33,6 +33,7 @@ from llmpi.quality.squad.records import Questions, Shard
 from llmpi.records import whole_file
 from llmpi.remote.records import InstalledEngines, Provisioned, ReceiptRecord
 from llmpi.summary.records import Summary
+from llmpi.train.probe.make import BlockProbe
 from llmpi.tune.records import ComparedEnginesRecord, TunedRecord
 
 TARGET = "docs/records.md"
@@ -62,6 +63,7 @@ FILES: list[tuple[str, object]] = [
     (layout.IMATRIX_MANIFEST, Imatrix | Failed),
     (layout.RATES, Rates | Failed),
     (layout.MIX, Mix | Failed),
+    (layout.PROBE, BlockProbe),
     (layout.PROVISIONED, Provisioned),
     (layout.RECEIPT, ReceiptRecord),
     (layout.BENCH, SessionRecord),

@@ -3,14 +3,15 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpi import layout
+from llmpi import layout, needs
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored
 from llmpi.gguf.mix.errors import errors, write_as_if
@@ -19,6 +20,7 @@ from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, file_type, tensor_types
 from llmpi.gguf.mix.search import best
 from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, cheapest, choose
+from llmpi.gguf.mix.splits import divided
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
 from llmpi.quant_types import (
     FTYPES,
@@ -385,6 +387,65 @@ def test_what_is_below_the_noise_is_not_given_away() -> None:
         quiet: "Q8_0",
         loud: "Q8_0",
     }
+
+
+# --- groups that are divided further --------------------------------------------------------------
+
+NINE = {f"blk.{i}.ffn_down.weight": (64, 576) for i in range(9)}
+SHAPES = {**NINE, "token_embd.weight": (640, 576)}
+
+
+def worth_of(layers: Mapping[int, float], noise: float) -> Callable[..., np.ndarray]:
+    """Probes of a model in which a layer costs what it is worth, in each of eight windows."""
+    groups = {g.name: g for g in grouped(SHAPES, ["Q8_0", "Q4_0"], weighted=[])}
+
+    def probed(types: Mapping[str, TensorType]) -> np.ndarray:
+        names = [name for one in types for name in groups[one].tensors]
+        costs = (layers.get(int(name.split(".")[1]), 1.0) for name in names if name in NINE)
+        random = np.random.default_rng([int(name.split(".")[1]) for name in names])
+        return 0.01 * sum(costs) + noise * random.normal(size=8)
+
+    probed.offer = lambda more: groups.update({g.name: g for g in more})  # type: ignore[attr-defined]
+    return probed
+
+
+def split(layers: Mapping[int, float], noise: float, **worth: float) -> Any:
+    groups = grouped(SHAPES, ["Q8_0", "Q4_0"], weighted=[])
+    held = {g.name: worth.get(g.name.partition(", ")[2], 0.0) for g in groups}
+    probed = worth_of(layers, noise)
+    anchors: dict[str, TensorType] = {g.name: "Q4_0" for g in groups}
+    return divided(groups, held, anchors, SHAPES, probed, probed.offer)  # type: ignore[attr-defined]
+
+
+def test_a_group_is_divided_where_its_layers_differ_down_to_one() -> None:
+    found = split({0: 20.0}, noise=1e-4, first=1.0)
+    names = [group.name for group in found.groups]
+    ends = ["ffn_down, middle", "ffn_down, last", "token_embd"]
+    assert names == ["ffn_down, 0", "ffn_down, 1-2", *ends]
+    first, second = found.splits
+    assert (first["group"], first["kept"]) == ("ffn_down, first", True)
+    assert first["into"] == ["ffn_down, 0", "ffn_down, 1-2"]
+    assert first["nats_per_mb"][0] > 5 * first["nats_per_mb"][1]
+    assert (second["group"], second["kept"]) == ("ffn_down, 1-2", False), "these are alike"
+    whole = {tensor for group in found.groups for tensor in group.tensors}
+    assert whole == {*SHAPES} and sum(len(g.tensors) for g in found.groups) == len(SHAPES)
+    before = grouped(SHAPES, ["Q8_0", "Q4_0"], weighted=[])
+    for kind in ("Q8_0", "Q4_0"):
+        assert sum(g.bytes[kind] for g in found.groups) == sum(g.bytes[kind] for g in before)
+
+
+def test_none_is_divided_by_noise_nor_where_it_does_not_pay() -> None:
+    noisy = split({0: 1.2}, noise=0.02, first=1.0, middle=1.0)
+    assert noisy.splits and not any(one["kept"] for one in noisy.splits)
+    assert noisy.groups == grouped(SHAPES, ["Q8_0", "Q4_0"], weighted=[])
+    small = split({0: 20.0}, noise=1e-4, first=0.04, middle=1.0)
+    assert [one["group"] for one in small.splits] == ["ffn_down, middle"]
+
+
+def test_so_many_groups_are_tried_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "MIX_SPLITS", 3)
+    every = split({i: 3.0**i for i in range(9)}, noise=1e-5, first=1.0, middle=1.0, last=1.0)
+    assert len(every.splits) == 3 and all(one["kept"] for one in every.splits)
 
 
 # --- as the quantizer is asked --------------------------------------------------------------------

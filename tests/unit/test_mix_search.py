@@ -2,12 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_llama import tiny_llama
+from tiny_llama import SIZE, tiny_llama, write_tokenizer
 
 from llmpi.errors import LlmpiError
 from llmpi.gguf.calibrate import calibrate
@@ -15,11 +16,13 @@ from llmpi.gguf.contents import stored
 from llmpi.gguf.mix.groups import grouped
 from llmpi.gguf.mix.made import types_of
 from llmpi.gguf.mix.probe import Probed, Probes, spread
-from llmpi.gguf.mix.search import search
+from llmpi.gguf.mix.search import find, search
+from llmpi.gguf.mix.splits import halves
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.quantizers import dequantized, quantized
 from llmpi.gguf.records import Gguf, Mix
 from llmpi.records import check, sha256_of
+from llmpi.train.small import write_start
 
 TYPES: Any = ["Q8_0", "Q5_K", "Q4_K", "Q4_0", "Q3_K"]
 TEXT = "the engine maps the file and reads in it what was written there. " * 40
@@ -130,6 +133,55 @@ def test_a_mix_that_may_lose_so_much_takes_the_least_bytes(base: Path, tmp_path:
     assert made["status"] == "ok" and made["mix"], made
     assert made["mix"]["kld_nats"] + max(0.0, mix["rounding_nats"]) <= float(nats)
     assert mix["limit_bytes"] is None and mix["taken_bytes"] < wide["taken_bytes"]
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of nine layers, so that each third of them can be divided."""
+    folder = tmp_path_factory.mktemp("deep")
+    write_tokenizer(folder / "tokenizer.gguf")
+    path = folder / "deep.gguf"
+    write_start(folder / "tokenizer.gguf", path, replace(SIZE, layers=9), seed=1)
+    return path
+
+
+def test_parts_of_a_group_are_probed_as_the_whole(deep: Path, tmp_path: Path) -> None:
+    shapes = {n: held.shape for n, held in stored(deep).items() if len(held.shape) > 1}
+    groups = grouped(shapes, TYPES, weighted=[])
+    whole = next(group for group in groups if group.name == "ffn_down, middle")
+    two = halves(whole, shapes)
+    assert two and [half.name for half in two] == ["ffn_down, 3", "ffn_down, 4-5"]
+    with Probes(deep, tmp_path, TEXT, 3, groups, {}, 1) as probes:
+        probes.offer(two)
+        at_once = probes.divergences({whole.name: "Q4_0"})
+        one = probes.divergences({two[0].name: "Q4_0"})
+        both = probes.divergences({half.name: "Q4_0" for half in two})
+        assert (at_once > 0).all() and (one > 0).all()
+        assert np.array_equal(both, at_once) and not np.array_equal(one, at_once)
+        assert np.array_equal(probes.divergences({whole.name: "Q4_0"}), at_once)
+        assert np.abs(probes.divergences({})).max() < 1e-6, "and leave no trace"
+
+
+def test_a_search_that_divides_groups_goes_on_to_the_same_choice(
+    deep: Path, tmp_path: Path
+) -> None:
+    job: Any = {
+        **{"base": str(deep), "base_sha256": "0", "quant": "MIX-4.6bpw", "text": TEXT},
+        **{"windows": 4, "types": TYPES, "imatrix": None, "imatrix_sha256": None, "rates": None},
+        **{"folder": str(tmp_path / "parts"), "threads": 1},
+    }
+    wanted = find(job)
+    assert wanted["splits"], "some were tried"
+    names = {group["name"] for group in wanted["groups"]}
+    for one in wanted["splits"]:
+        assert one["kept"] == (one["group"] not in names)
+    tensors = [tensor for group in wanted["groups"] for tensor in group["tensors"]]
+    assert len(tensors) == len({*tensors})
+    journal = tmp_path / "parts/probes.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    for kept in (len(lines) // 4, 2 * len(lines) // 3):  # killed in the middle of each phase
+        journal.write_text("".join(lines[:kept]))
+        assert find(job) == wanted
 
 
 def test_a_loss_that_cannot_be_kept_to_is_a_result(base: Path, tmp_path: Path) -> None:

@@ -293,7 +293,8 @@ class MixProbe(TypedDict):
 
 @record
 class MixGroup(TypedDict):
-    """Tensors that get one type: those that do the same, in a third of the layers."""
+    """Tensors that get one type: those that do the same, in a third of the layers, or in fewer
+    where these differ (`splits`)."""
 
     name: str
     tensors: list[str]
@@ -309,6 +310,23 @@ class MixGroup(TypedDict):
     beside: MixProbe | None
     """All else as the first choice had it: what the change to this neighbour changed. None where
     there is no other type."""
+
+
+@record
+class MixSplit(TypedDict):
+    """A group that was tried in two halves, by its layers, and why each got a type of its own or
+    both one."""
+
+    group: str
+    into: list[str]
+    type: str
+    """That both were probed with, each alone."""
+    nats_per_mb: list[float]
+    """What a half lost, over its megabytes in that type."""
+    standard_error: float
+    """Of the difference of these, paired over windows."""
+    kept: bool
+    """They differ by more than three of it."""
 
 
 @record
@@ -357,6 +375,8 @@ class MixFound(TypedDict):
     """What the engine and the solver say of a mix."""
 
     groups: list[MixGroup]
+    splits: NotRequired[list[MixSplit]]
+    """Groups that were tried in halves."""
     limit_bytes: int | None
     """What the budget leaves for the groups; None of one that is of time or loss."""
     taken_bytes: int
@@ -425,6 +445,8 @@ class MixUsed(TypedDict):
     """Of the file, on the text that was searched on: with the rounding of its kernels, too."""
     probes: int
     groups: list[MixedGroup]
+    splits: NotRequired[list[MixSplit]]
+    """Groups that were tried in halves, and which of them were divided."""
 
 
 # --- learned rounding -----------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def _searching(study: Study, name: str, model: Model, jobs: int, cores: int) -> 
     """Each group of tensors is tried alone and beside the others: quantized for it, and back."""
     f16 = model.sizes(layout.BASE_QUANT)
     windows, window = study.mix.windows, needs.MIX_WINDOW_TOKENS
-    probes = 2 * model.mix_groups + 5
+    probes = 2 * model.mix_groups + 3 * needs.MIX_SPLITS + 5
     work = Work(probes * windows * window, probes * windows * positions_of(window))
     mb = _scoring_mb(model, layout.BASE_QUANT, text_mb=needs.SCORED_TEXT_MB)
     computed = _computing(work, model, jobs, cores)

@@ -92,6 +92,7 @@ def used(mix: Mix) -> MixUsed:
         "expected_nats": expected,
         "probes": mix["probes"],
         "groups": [_told(group) for group in mix["groups"]],
+        "splits": mix.get("splits", []),
     }
 
 

@@ -80,6 +80,7 @@ class Probes:
         shutil.copyfile(base, copy)
         self._whole, self._copy = stored(base), stored(copy, edit=True)
         self._groups = {group.name: group for group in groups}
+        self._all = [*self._groups]
         self._importance = importance
         self._now: dict[str, TensorType] = {}
         self.window_tokens = window_of(base)
@@ -101,15 +102,21 @@ class Probes:
         self._pool.shutdown()
         self._model.close()
 
+    def offer(self, groups: Sequence[Group]) -> None:
+        """Further groups that may be asked for; of those that share a tensor one at a time."""
+        self._groups |= {group.name: group for group in groups}
+
     def divergences(self, types: Types) -> Divergences:
         """Of the model with these types from itself as it was.
 
         Raises:
             EngineError: it predicts no numbers.
         """
-        for name in {*self._now, *types}:
-            if self._now.get(name) != types.get(name):
-                self._become(name, types.get(name))
+        for name in {*self._now} - {*types}:  # first: a part of it may be among the others
+            self._become(name, None)
+        for name, kind in types.items():
+            if self._now.get(name) != kind:
+                self._become(name, kind)
         return self._read(self._model, compare)[KLD].mean(axis=-1)
 
     def rounding(self) -> Divergences:
@@ -127,7 +134,7 @@ class Probes:
         with Windows(file, self.window_tokens, self._threads) as model:
             of_file = self._read(model, compare)[KLD].mean(axis=-1)
         file.unlink()
-        return of_file - self.divergences(dict.fromkeys(self._groups, "Q8_0"))
+        return of_file - self.divergences(dict.fromkeys(self._all, "Q8_0"))
 
     def _become(self, name: str, kind: TensorType | None) -> None:
         for tensor in self._groups[name].tensors:

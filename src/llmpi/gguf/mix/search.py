@@ -8,6 +8,8 @@ so much divergence takes the least bytes or time (`llmpi.gguf.mix.goals`).
    each group with its neighbouring type: what quantized groups do to one another is in there.
 3. The choice by these, measured as well; and while none keeps to the loss that it is to keep to, by
    a tighter one. The best of them is taken.
+   Before, groups that lose much are divided further where their layers differ
+   (`llmpi.gguf.mix.splits`), and what is probed of the parts stands for them.
 4. What no probe sees, the rounding in the kernels of quantized types, is measured once.
 
 The engine runs in a child process (`python -m llmpi.gguf.mix.search JOB OUT`): it may die of a
@@ -23,10 +25,11 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
+from llmpi import needs
 from llmpi.accidents import check_room, supervise
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
@@ -41,6 +44,7 @@ from llmpi.gguf.mix.groups import Group, choice_of
 from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
 from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
 from llmpi.gguf.mix.solver import BudgetError, as_expected
+from llmpi.gguf.mix.splits import divided
 from llmpi.gguf.records import (
     Imatrix,
     MatrixUsed,
@@ -217,19 +221,32 @@ def find(job: Job) -> MixFound:
     """
     base, folder = Path(job["base"]), Path(job["folder"])
     held, importance = stored(base), _importance(job["imatrix"])
-    groups, limit, time = _choice(base, held, job, importance)
+    groups, limit, time, retimed = _choice(base, held, job, importance)
     if limit is not None:
         as_expected(groups, limit)  # whether there is any, before hours of probes
-    found = {group.name: _errors(group, held, importance) for group in groups}
+    own = {
+        name: errors(held[name], group.bytes, importance.get(name))
+        for group in groups
+        for name in group.tensors
+    }
+    shapes = {name: held[name].shape for name in own}
     with Probes(base, folder, job["text"], job["windows"], groups, importance, job["threads"]) as p:
         identity = _identity(job, groups)
         goal = Goal(groups, limit)
-        most = 2 * len(groups) + 1 + goal.choices
+        most = 2 * len(groups) + 3 * needs.MIX_SPLITS + 1 + goal.choices
         probed = Probed(p, folder / "probes.jsonl", identity, total=most)
         rounding = float(probed.rounding().mean())
-        searched = best(replace(goal, nats=_left(job, rounding)), found, probed)
+        goal = replace(goal, nats=_left(job, rounding))
+        found = _summed(groups, own)
+        groups, splits = divided(groups, *_worth(goal, found, probed), shapes, probed, p.offer)
+        if splits and retimed:
+            time = retimed(groups)
+            groups = time.groups
+        goal = replace(goal, groups=groups)
+        searched = best(goal, _summed(groups, own), probed)
         return {
             **searched,
+            "splits": splits,
             "time": _time(time, searched["groups"], job),
             "rounding_nats": rounding,
             "probes": probed.count,
@@ -257,10 +274,19 @@ def _left(job: Job, rounding_nats: float) -> float:
     return budget.loss_nats - max(0.0, rounding_nats)
 
 
+class _Choice(NamedTuple):
+    groups: Sequence[Group]
+    limit: int | None
+    """Bytes or nanoseconds, if they are limited."""
+    time: Timed | None = None
+    retimed: Callable[[Sequence[Group]], Timed] | None = None
+    """Of the same tensors in other groups."""
+
+
 def _choice(
     base: Path, held: Mapping[str, Stored], job: Job, importance: Mapping[str, Importance]
-) -> tuple[Sequence[Group], int | None, Timed | None]:
-    """What there is to choose, within how many bytes or nanoseconds, if that is limited.
+) -> _Choice:
+    """What there is to choose.
 
     Raises:
         BudgetError: nothing is as fast as the budget wants it, or all is.
@@ -277,12 +303,17 @@ def _choice(
         weighted=importance,
     )
     if not budget.device:
-        return groups, None if budget.loss_nats else limit, None
-    assert job["rates"]
+        return _Choice(groups, None if budget.loss_nats else limit)
+    rates, tokens_per_s = job["rates"], budget.tokens_per_s
+    assert rates
     uniform = dict(zip(held, said.uniform["kinds"], strict=True))
     times = products(base, said.whole)
-    found = timed(groups, times, uniform, job["rates"], budget.tokens_per_s)
-    return found.groups, found.limit, found
+
+    def retimed(groups: Sequence[Group]) -> Timed:
+        return timed(groups, times, uniform, rates, tokens_per_s)
+
+    found = retimed(groups)
+    return _Choice(found.groups, found.limit, found, retimed)
 
 
 def _time(found: Timed | None, chosen: Sequence[MixGroup], job: Job) -> MixTime | None:
@@ -311,14 +342,12 @@ def _importance(imatrix: str | None) -> dict[str, Importance]:
     return {name: found.means.astype(np.float32) for name, found in held.items()}
 
 
-def _errors(
-    group: Group, held: Mapping[str, Stored], importance: Mapping[str, Importance]
-) -> Losses:
-    total = dict.fromkeys(group.bytes, 0.0)
-    for name in group.tensors:
-        for kind, error in errors(held[name], group.bytes, importance.get(name)).items():
-            total[kind] += error
-    return total
+def _summed(groups: Sequence[Group], own: Mapping[str, Losses]) -> dict[str, Losses]:
+    """Of each group the error of each type, of those of its tensors."""
+    return {
+        group.name: {kind: sum(own[name][kind] for name in group.tensors) for kind in group.bytes}
+        for group in groups
+    }
 
 
 def _identity(job: Job, groups: Sequence[Group]) -> str:
@@ -335,6 +364,38 @@ def _identity(job: Job, groups: Sequence[Group]) -> str:
 # --- the search -----------------------------------------------------------------------------------
 
 
+def _worth(
+    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
+) -> tuple[dict[str, float], dict[str, TensorType]]:
+    """What each group is held to lose in the first choice, and the type it is probed with.
+
+    Raises:
+        BudgetError: no types reach the goal.
+    """
+    anchors, _, expected = _alone(goal, found, probed)
+    first = goal.choose(expected)
+    return {name: expected[name][kind] for name, kind in first.items()}, anchors
+
+
+def _alone(
+    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
+) -> tuple[dict[str, TensorType], dict[str, Divergences], dict[str, Losses]]:
+    """By group: the type to probe it with, what that costs alone, what all are held to cost."""
+    bits = goal.bits()
+    anchors = {group.name: _anchor(group, found[group.name], bits) for group in goal.groups}
+    alone = {name: probed({name: kind}) for name, kind in anchors.items()}
+    return anchors, alone, _losses(found, _slopes(found, anchors, alone))
+
+
+def _slopes(
+    found: Mapping[str, Losses],
+    anchors: Mapping[str, TensorType],
+    alone: Mapping[str, Divergences],
+) -> dict[str, float]:
+    """Nats of each group's squared error."""
+    return {name: _seen(alone[name]) / (found[name][kind] or 1.0) for name, kind in anchors.items()}
+
+
 def best(
     goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
 ) -> Searched:
@@ -347,13 +408,9 @@ def best(
     Raises:
         BudgetError: no types reach the goal.
     """
-    groups, bits = goal.groups, goal.bits()
-    anchors = {group.name: _anchor(group, found[group.name], bits) for group in groups}
-    alone = {name: probed({name: kind}) for name, kind in anchors.items()}
-    slopes = {
-        name: _seen(alone[name]) / (found[name][kind] or 1.0) for name, kind in anchors.items()
-    }
-    expected = _losses(found, slopes)
+    groups = goal.groups
+    anchors, alone, expected = _alone(goal, found, probed)
+    slopes = _slopes(found, anchors, alone)
     first = goal.choose(expected)
     at_first = probed(first)
     rounds, choices = [_round(first, _sum(expected, first), at_first)], [first]
