@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "llama_cpp"
 FUNCTIONS = f"{PACKAGE}.llama_cpp"
@@ -23,4 +24,4 @@ def _functions() -> ModuleType:
         del sys.modules[PACKAGE]  # whoever imports it after this gets the whole of it
 
 
-llama_cpp = _functions()
+llama_cpp: Any = _functions()
