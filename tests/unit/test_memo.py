@@ -524,7 +524,7 @@ def test_what_comes_from_outside_is_no_markup() -> None:
 
 
 def test_a_text_too_long_for_a_page_has_two(caplog: pytest.LogCaptureFixture) -> None:
-    text = render(no_prices(), "en") + "\n" + "More and more is said. " * 700
+    text = render(no_prices(), "en") + "\n" + "More and more is said. " * 600
     assert write_pdf(Path("memo.pdf"), text, "en") == 2
     assert "takes 2 pages" in caplog.text
 
