@@ -20,7 +20,7 @@ from llmpi.compare.records import Comparison
 from llmpi.crate.records import Manifest
 from llmpi.decide.records import Recommendation
 from llmpi.device.service.records import ServiceBench
-from llmpi.engine.records import Failed, Predictions, Rates, Sample, SessionRecord
+from llmpi.engine.records import Failed, Predictions, Rates, RatesAsked, Sample, SessionRecord
 from llmpi.gguf.records import Gguf, Imatrix, Mix, Start
 from llmpi.models.records import ModelRecord
 from llmpi.operate.records import Expectation
@@ -61,6 +61,7 @@ FILES: list[tuple[str, object]] = [
     (layout.GGUF_MANIFEST, Gguf | Failed),
     (layout.START_MANIFEST, Start | Failed),
     (layout.IMATRIX_MANIFEST, Imatrix | Failed),
+    (layout.RATES_ASKED, RatesAsked),
     (layout.RATES, Rates | Failed),
     (layout.MIX, Mix | Failed),
     (layout.PROBE, BlockProbe),

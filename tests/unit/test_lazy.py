@@ -3,7 +3,6 @@
 import ctypes
 from pathlib import Path
 
-import llama_cpp
 import pytest
 from headed import headed
 
@@ -11,6 +10,7 @@ from benchmarks.random_models import make
 from llmpi.device.measure import process
 from llmpi.device.records import SessionJob
 from llmpi.engine.llama import Engine, LacksSettingError, Settings
+from llmpi.engine.low_level import llama_cpp
 from llmpi.engine.records import LoadedSession
 from llmpi.engine.supervise import Death, supervise
 from llmpi.plan.predict import LAZY_BYTES, Prediction, predict

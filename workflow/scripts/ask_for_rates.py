@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from llmpi.engine.records import RatesAsked
 from llmpi.records import sha256_of_json, write_json
 from llmpi.script import run
 from llmpi.study.session import RatesSettings
@@ -11,7 +12,8 @@ from llmpi.study.session import RatesSettings
 
 def main(*, how: RatesSettings, quant: str, asked: Path) -> None:
     settings = TypeAdapter(RatesSettings).dump_python(how, mode="json")
-    write_json(asked, {"sha256": sha256_of_json([settings, quant])})
+    found: RatesAsked = {"sha256": sha256_of_json([settings, quant])}
+    write_json(asked, found)
 
 
 if __name__ == "__main__":

@@ -995,6 +995,14 @@ class Rates(MeasuredRates):
     ended: str
 
 
+@record
+class RatesAsked(TypedDict):
+    """What the rates of a device are of: as long as it is the same, they are."""
+
+    sha256: str
+    """Of how they are measured, and with a file of which type."""
+
+
 # --- parity ---------------------------------------------------------------------------------------
 
 

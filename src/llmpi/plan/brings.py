@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from llmpi import layout, needs
 from llmpi.engine.records import Failed
+from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
@@ -124,7 +125,10 @@ def _brings(study: Study, variant: Variant, model: Model, stage: Stage, cores: i
 def _usual(quant: str, model: Model, stage: str) -> Range:
     if not is_mix(quant):
         return USUAL[stage]
-    return MIXED[model.sizes(quant).bits_per_weight < FOUR_BITS]
+    try:
+        return MIXED[model.sizes(quant).bits_per_weight < FOUR_BITS]
+    except LlmpiError:  # how large it is, only a board's rates or a search tell
+        return Range(MIXED[False].low, MIXED[True].likely, MIXED[True].high)
 
 
 def _won(probe: BlockProbe) -> Range:

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from typing_extensions import TypeForm
 from llmpi import layout
 from llmpi.device.commands import function_of
 from llmpi.errors import LlmpiError
-from llmpi.remote.machine import ANSWER_S, Answer, Device, Log
+from llmpi.remote.machine import ANSWER_S, Answer, Device, Log, Request
 from llmpi.study.devices import LocalDevice, SingleDevice
 
 AT_ONCE = {"expect", "accept", "use"}
@@ -39,7 +39,7 @@ class ThisMachine(Device):
     def ask(
         self,
         command: str,
-        request: Mapping[str, object],
+        request: Request,
         kind: TypeForm[Answer],
         *,
         log: Log | None = None,

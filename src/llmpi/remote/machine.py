@@ -22,6 +22,7 @@ DURABLE = Path(durable.__file__)
 logger = logging.getLogger(__name__)
 
 Log = Callable[[str], None]
+Request = Mapping[str, object]  # of each command its own, see `llmpi.device.records`
 Answer = TypeVar("Answer")
 
 ANSWER_S = 120
@@ -138,7 +139,7 @@ class Device(ABC):
     def ask(
         self,
         command: str,
-        request: Mapping[str, object],  # of each command its own, see `llmpi.device.records`
+        request: Request,
         kind: TypeForm[Answer],
         *,
         log: Log | None = None,

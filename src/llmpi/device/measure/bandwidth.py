@@ -95,6 +95,8 @@ def main(job: str, out: str) -> None:
     asked: ModelFile = json.loads(Path(job).read_text(encoding="utf-8"))
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     threads = asked["threads"] or len(os.sched_getaffinity(0))
+    import numpy  # noqa: F401 - now: what is counted next has it
+
     try:
         size = room(memory_available_bytes(), status_bytes("VmRSS"))
     except MemoryError as error:
