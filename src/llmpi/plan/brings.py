@@ -17,16 +17,8 @@ from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
-from llmpi.plan.workstation import (
-    BY_BLOCK,
-    ROUND,
-    SEARCH,
-    TRAIN,
-    TRAINED,
-    Stage,
-    computing_s,
-    kwh,
-)
+from llmpi.plan.usual import BY_BLOCK, MIXED, ROUND, SEARCH, TRAIN, USUAL, kwh
+from llmpi.plan.workstation import Stage
 from llmpi.quality.divergence.records import Corpus
 from llmpi.quant_types import is_mix, is_rounded, is_trained
 from llmpi.records import failed, write_json
@@ -41,17 +33,6 @@ Basis = Literal["usual", "probe"]
 BY_OTHERS: Basis = "usual"
 BY_A_PROBE: Basis = "probe"
 
-USUAL = {
-    TRAIN: Range(0.4, 0.8, 0.9),
-    BY_BLOCK: Range(0.4, 0.75, 0.9),
-    ROUND: Range(0.3, 0.65, 0.85),
-}
-"""Of the loss that llmpi's or anybody's plain rounding to the type has, what comes back. Of the
-demo's model at Q4_0 0.83 to 0.86 at once, 0.88 block by block, 0.81 by rounding (`benchmarks.qat`);
-it is its own teacher, which flatters. The least are those of few bits and short texts."""
-MIXED = {True: Range(0.15, 0.25, 0.4), False: Range(0.05, 0.15, 0.4)}
-"""Of the loss of llama.cpp's own types at as many bytes, what a mix does without: below four bits a
-weight, and above. What is published, and of widths that no K-quant takes up to two thirds."""
 ABOUT = Range(0.8, 1.3, 1.45)
 """Of what a block wins back, what the model does: blocks learn against what those before them
 leave, too. For Q4_0 a learned rounding of the demo's model wins 0.60 in its middle and 0.81 in all,
@@ -95,13 +76,6 @@ def brings(
             if one := by_stage.get((variant.model, stage)):
                 told.append(_brings(study, variant, model, one, cores))
     return told
-
-
-def of_training(parameters: int, asked: Training, cores: int) -> tuple[Range, Range]:
-    """Seconds and kWh of a training block by block, which fits everywhere."""
-    tokens = asked.steps * asked.sequences * asked.sequence_tokens
-    seconds = computing_s(needs.BLOCK_PASSES * tokens * parameters, TRAINED, cores)
-    return seconds, kwh(seconds, cores)
 
 
 def _stages_of(quant: str) -> tuple[str, ...]:

@@ -20,9 +20,8 @@ from llmpi.plan.predict import Draft, Prediction, by_kernels, predict
 from llmpi.plan.presets import PRESETS, Board, Kernels, Profile, Range, Seen, lying_on, measured
 from llmpi.plan.profile import profile, profile_of, prompt_rates
 from llmpi.plan.serving import Serving, servings
+from llmpi.plan.usual import BY_BLOCK, TRAIN
 from llmpi.plan.workstation import (
-    BY_BLOCK,
-    TRAIN,
     Here,
     Stage,
     held_bytes,

@@ -11,7 +11,8 @@ from llmpi.plan.plan import SessionPlan, Totals
 from llmpi.plan.predict import Prediction
 from llmpi.plan.presets import Range
 from llmpi.plan.serving import Serving, gb
-from llmpi.plan.workstation import SEARCH, Stage, kwh
+from llmpi.plan.usual import SEARCH, kwh
+from llmpi.plan.workstation import Stage
 from llmpi.quality.records import Json
 
 

@@ -20,6 +20,7 @@ from llmpi.plan.as_bytes import about
 from llmpi.plan.learning import refused
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
+from llmpi.plan.usual import BY_BLOCK, ROUND, SEARCH, TRAIN, TRAINED, computing_s
 from llmpi.quality.divergence.log_probs import LogProbs, positions_of
 from llmpi.quant_types import (
     is_mix,
@@ -42,8 +43,6 @@ COMPUTED = Range(2e10, 8e10, 2.5e11)
 """Products (`Work`) per second and core, of prompts and answers that share batches. Counted with
 all parameters, which is up to a fifth more: 6.8e10 at 135M, 7.9e10 (text) to 2.2e11 (questions) at
 1.2B; the least is an older processor."""
-TRAINED = Range(3e9, 2e10, 5e10)
-"""Parameters times tokens of training, each way through a model counted: 2e10 at 135M."""
 QUANTIZED = {
     **dict.fromkeys(("F32", "BF16", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"), 5e8),
     **dict.fromkeys(("TQ1_0", "TQ2_0"), 5e8),
@@ -69,14 +68,9 @@ CONVERTER_S = 10.0
 """torch and transformers, and a vocabulary of 128k."""
 SCORER_S = 2.0
 """Python, the engine and a model before the first token."""
-WATTS_PER_CORE = Range(3.0, 9.0, 25.0)
-"""At the wall, of a busy core with its share of memory, board and supply: servers of a hundred
-cores draw 360 W (AMD EPYC 9654, its TDP) and half as much beside them, desktops of sixteen 230
-(Ryzen 9 7950X, its limit), those of four 91 (Core i7-7700K)."""
 SLOWER, FASTER = 4.0, 0.5
 """What these seconds may be, in times of them."""
 NOTHING = Range(0.0, 0.0, 0.0)
-JOULES_PER_KWH = 3.6e6
 
 QUESTION_TOKENS = 150
 """A question, its share of its passage, the frame of the chat (rules/needs.smk)."""
@@ -114,12 +108,6 @@ class Stage(NamedTuple):
     """Memory of a training that is done at once, if it were done block by block."""
 
 
-def kwh(seconds: Range, cores: int) -> Range:
-    """What so many busy cores of this machine take from the wall in that time."""
-    pairs = zip(seconds, WATTS_PER_CORE, strict=True)
-    return Range(*(time * watts * cores / JOULES_PER_KWH for time, watts in pairs))
-
-
 class Here(NamedTuple):
     """This machine, as it is now."""
 
@@ -140,11 +128,6 @@ def held_bytes() -> int:
     )
     files = (path for folder in folders for path in folder.rglob("*") if not path.is_symlink())
     return sum(path.stat().st_size for path in files if path.is_file())
-
-
-TRAIN, BY_BLOCK = "train", "train by block"
-"""Stages: of all weights at once, or of one transformer block after another."""
-SEARCH, ROUND = "search mixes", "round"
 
 
 def stages(
@@ -361,11 +344,6 @@ def _quantizing_s(model: Model, quant: str, cores: int) -> float:
 
 def _about(seconds: float) -> Range:
     return Range(FASTER * seconds, seconds, SLOWER * seconds)
-
-
-def computing_s(work: float, rate: Range, cores: int) -> Range:
-    """Seconds of so much work, at so much a second and core."""
-    return Range(*(work / (each * cores) for each in reversed(rate)))
 
 
 def together(found: list[Stage]) -> Range:

@@ -165,8 +165,8 @@ class Engine:
 
     @asynccontextmanager
     async def complete(self, asked: Mapping[str, Json]) -> AsyncIterator[AsyncIterator[Json]]:
-        """What it says of a request to `/completion`, piece by piece; at the block's end the slot is
-        given back. The request is with it from the beginning on, and waits there for a slot.
+        """What it says of a request to `/completion`, piece by piece. The request is with it from
+        the beginning on, and waits there for a slot; at the block's end that is given back.
 
         Raises:
             EngineRefusedError: it does not take the request.

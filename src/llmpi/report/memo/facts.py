@@ -22,9 +22,8 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
-from llmpi.plan.brings import USUAL, of_training
 from llmpi.plan.presets import Range
-from llmpi.plan.workstation import BY_BLOCK
+from llmpi.plan.usual import BY_BLOCK, USUAL, of_training
 from llmpi.quant_types import FLOATS, is_published, is_trained
 from llmpi.report.public import without_places
 from llmpi.report.words.emphasis import eased, largest_part, upwards
