@@ -12,8 +12,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class Engine:
         while not self.ready:
             try:
                 link = await asyncio.open_unix_connection(self._socket)
-                async with _asked(link, "GET", "/health") as said:
+                async with aclosing(_said(link, "GET", "/health")) as said:
                     async for _ in said:
                         self._ready.set()
             except (OSError, EngineRefusedError):
@@ -163,10 +163,9 @@ class Engine:
             log.error("the engine says nothing for %.0f s; it is ended", silent_s)
             self._child.kill()
 
-    @asynccontextmanager
-    async def complete(self, asked: Mapping[str, Json]) -> AsyncIterator[AsyncIterator[Json]]:
-        """What it says of a request to `/completion`, piece by piece. The request is with it from
-        the beginning on, and waits there for a slot; at the block's end that is given back.
+    async def complete(self, asked: Mapping[str, Json]) -> AsyncGenerator[Json, None]:
+        """What it says of a request to `/completion`, piece by piece; who closes this has the slot
+        given back.
 
         Raises:
             EngineRefusedError: it does not take the request.
@@ -178,25 +177,19 @@ class Engine:
             self._spoke = time.monotonic()
         self._asked += 1
         try:
-            async with (
-                _asked(link, "POST", "/completion", body) as said,
-                aclosing(self._pieces(said)) as pieces,
-            ):
-                yield pieces
+            async with aclosing(_said(link, "POST", "/completion", body)) as said:
+                async for line in said:
+                    if not line.startswith(b"data: "):
+                        continue
+                    self._spoke = time.monotonic()
+                    piece = json.loads(line.removeprefix(b"data: "))
+                    if "error" in piece:
+                        raise EngineRefusedError(piece["error"].get("code", 500))
+                    yield piece
+                    if piece["stop"]:
+                        return
         finally:
             self._asked -= 1
-
-    async def _pieces(self, said: AsyncIterator[bytes]) -> AsyncGenerator[Json, None]:
-        async for line in said:
-            if not line.startswith(b"data: "):
-                continue
-            self._spoke = time.monotonic()
-            piece = json.loads(line.removeprefix(b"data: "))
-            if "error" in piece:
-                raise EngineRefusedError(piece["error"].get("code", 500))
-            yield piece
-            if piece["stop"]:
-                return
         raise ConnectionResetError("the engine ended in the middle of an answer")
 
     async def _link(self) -> Link:
@@ -209,11 +202,10 @@ class Engine:
                 await asyncio.sleep(LOOK_S)
 
 
-@asynccontextmanager
-async def _asked(
+async def _said(
     link: Link, method: str, path: str, body: bytes = b""
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The lines of its answer to a request that is sent."""
+) -> AsyncGenerator[bytes, None]:
+    """The lines of its answer."""
     reader, writer = link
     try:
         talk = h11.Connection(h11.CLIENT)
@@ -221,29 +213,24 @@ async def _asked(
         request = h11.Request(method=method, target=path, headers=headers)
         for said in (request, h11.Data(body), h11.EndOfMessage()):
             writer.write(talk.send(said) or b"")
-        async with aclosing(_lines(reader, talk)) as lines:
-            yield lines
+        held = b""
+        while True:
+            event = talk.next_event()
+            if event is h11.NEED_DATA:
+                talk.receive_data(await reader.read(PIECE_BYTES))
+            elif isinstance(event, h11.Response) and event.status_code != 200:
+                raise EngineRefusedError(event.status_code)
+            elif isinstance(event, h11.Data):
+                *lines, held = (held + event.data).split(b"\n")
+                for line in lines:
+                    yield line
+            elif isinstance(event, h11.EndOfMessage):
+                yield held
+                return
     except h11.RemoteProtocolError as error:
         raise ConnectionResetError(str(error)) from None
     finally:
         writer.close()
-
-
-async def _lines(reader: asyncio.StreamReader, talk: h11.Connection) -> AsyncGenerator[bytes, None]:
-    held = b""
-    while True:
-        event = talk.next_event()
-        if event is h11.NEED_DATA:
-            talk.receive_data(await reader.read(PIECE_BYTES))
-        elif isinstance(event, h11.Response) and event.status_code != 200:
-            raise EngineRefusedError(event.status_code)
-        elif isinstance(event, h11.Data):
-            *lines, held = (held + event.data).split(b"\n")
-            for line in lines:
-                yield line
-        elif isinstance(event, h11.EndOfMessage):
-            yield held
-            return
 
 
 def _how(returncode: int | None) -> str:

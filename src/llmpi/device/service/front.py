@@ -11,7 +11,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from typing import Any
 
 from llmpi.device.monitor.exposition import CONTENT_TYPE
@@ -30,7 +31,6 @@ Message = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kin
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Json = Any  # of OpenAI's interface
-Pieces = AsyncIterator[Json]
 
 BODY_S = 30.0
 """A request must have arrived by then; until it has, it takes no place from one that has."""
@@ -93,7 +93,6 @@ class Front:
         self._most = settings["slots"] + settings["waiting"]
         self._body_bytes = BYTES_PER_TOKEN * settings["context_tokens"]
         self._slot = asyncio.Semaphore(self._slots)
-        self._ahead = asyncio.Semaphore(self._slots + 1)
         self._inside = 0
         self._took_s = 1.0
         """How long a request takes, the recent ones counting most."""
@@ -156,12 +155,11 @@ class Front:
             self._inside -= 1
 
     async def _in_turn(self, asked: Asked, answer: Answer, begun: float) -> None:
-        # The next one waits within the engine, so that no slot waits for it.
-        async with self._ahead, self._engine.complete(asked.engine) as pieces, self._slot:
+        async with self._slot:
             start = time.monotonic()
             try:
                 async with asyncio.timeout(self._answer_s):
-                    await self._relay(asked, pieces, answer, begun)
+                    await self._relay(asked, answer, begun)
             except TimeoutError:
                 log.warning("an answer took longer than %g s: broken off", self._answer_s)
                 self._engine.end_if_silent(self._answer_s)
@@ -174,24 +172,25 @@ class Front:
             finally:
                 self._took_s += (time.monotonic() - start - self._took_s) / 4
 
-    async def _relay(self, asked: Asked, pieces: Pieces, answer: Answer, begun: float) -> None:
+    async def _relay(self, asked: Asked, answer: Answer, begun: float) -> None:
         """Put the engine's pieces as they were asked for."""
         form = Form(asked, self._model)
         said: list[str] = []
         calls: list[Call] = []
-        async for piece in pieces:
-            thought, text, over = "", piece["content"], piece["stop"]
-            if asked.parting:
-                thought, text = asked.parting.feed(text, over)
-            now: list[Call] = []
-            if asked.calls:
-                text, now = asked.calls.feed(text, over)
-            said.append(text)
-            calls += now
-            if asked.stream and (text or thought or now):
-                if not answer.status:
-                    self._metrics.first_token.observe(time.monotonic() - begun)
-                await answer.event(form.part(text, thought, now))
+        async with aclosing(self._engine.complete(asked.engine)) as pieces:
+            async for piece in pieces:
+                thought, text, over = "", piece["content"], piece["stop"]
+                if asked.parting:
+                    thought, text = asked.parting.feed(text, over)
+                now: list[Call] = []
+                if asked.calls:
+                    text, now = asked.calls.feed(text, over)
+                said.append(text)
+                calls += now
+                if asked.stream and (text or thought or now):
+                    if not answer.status:
+                        self._metrics.first_token.observe(time.monotonic() - begun)
+                    await answer.event(form.part(text, thought, now))
         self._metrics.computed(piece["timings"])
         ended = "length" if piece["stop_type"] == "limit" else "stop"
         ended = "tool_calls" if calls else ended
