@@ -9,9 +9,8 @@ import made_records as made
 import pytest
 from support import unavailable
 
-from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.conversation import kept_in_memory
-from llmpi.device.measure.memory import untouched, watching
+from llmpi.device.measure.memory import forget_cached, untouched, watching
 from llmpi.device.measure.session import _mark
 from llmpi.engine.records import SessionRecord
 from llmpi.records import check

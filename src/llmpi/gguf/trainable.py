@@ -105,15 +105,6 @@ class Trainable:
     """Rotary embeddings may be of a part of the head."""
 
 
-def refusal(header: Header) -> str | None:
-    """Why a model cannot learn for few bits; None where it can."""
-    try:
-        check(header)
-    except CellError as error:
-        return str(error)
-    return None
-
-
 def check(header: Header) -> None:
     """
     Raises:

@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypeForm
-
 from llmpi import layout
 from llmpi.device.commands import function_of
 from llmpi.errors import LlmpiError
-from llmpi.remote.machine import ANSWER_S, Answer, Device, Log, Request
+from llmpi.remote.machine import Device, Log, Request
 from llmpi.study.devices import LocalDevice, SingleDevice
 
 AT_ONCE = {"expect", "accept", "use"}
@@ -36,23 +34,15 @@ class ThisMachine(Device):
     def interpreter(self) -> str:
         return sys.executable
 
-    def ask(
-        self,
-        command: str,
-        request: Request,
-        kind: TypeForm[Answer],
-        *,
-        log: Log | None = None,
-        timeout_s: float | None = ANSWER_S,
-    ) -> Answer:
+    def _answer(
+        self, command: str, request: Request, log: Log | None, timeout_s: float | None
+    ) -> str:
         if command not in AT_ONCE:
-            return super().ask(command, request, kind, log=log, timeout_s=timeout_s)
-        whose = f"llmpi-device {command}"
+            return super()._answer(command, request, log, timeout_s)
         try:
-            answer = json.dumps(function_of(command)(request))
+            return json.dumps(function_of(command)(request))
         except OSError as error:
-            raise LlmpiError(f"device {self.name}: {whose}: {error}") from error
-        return self.checked(answer, kind, whose)
+            raise LlmpiError(f"device {self.name}: llmpi-device {command}: {error}") from error
 
     def _start(
         self,

@@ -151,9 +151,15 @@ class Device(ABC):
             LinkError, LlmpiError: as `run`.
             RecordError: the answer does not fit; with the device, the command and the field.
         """
-        argv = [*self.llmpi_device, command, json.dumps(request)]
-        answer = self.run(argv, log=log, timeout_s=timeout_s).stdout
+        answer = self._answer(command, request, log, timeout_s)
         return self.checked(answer, kind, f"llmpi-device {command}")
+
+    def _answer(
+        self, command: str, request: Request, log: Log | None, timeout_s: float | None
+    ) -> str:
+        """What `llmpi-device` there writes."""
+        argv = [*self.llmpi_device, command, json.dumps(request)]
+        return self.run(argv, log=log, timeout_s=timeout_s).stdout
 
     def checked(self, answer: str, kind: TypeForm[Answer], whose: str) -> Answer:
         """What came from there as JSON; `whose` it is, for the error.

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from llmpi.device.machine.environment import memory_available_bytes
-from llmpi.device.measure.memory import status_bytes
+from llmpi.device.measure.memory import forget_cached, status_bytes
 from llmpi.device.records import ModelFile
 from llmpi.engine.records import Bandwidth
 
@@ -37,8 +39,6 @@ def memory_read_bytes_per_s(threads: int, size: int = MEMORY_BYTES) -> float:
     Args:
         size: bytes in all.
     """
-    import numpy as np  # the engine's process forgets files, too, and needs none
-
     arrays = [np.ones(size // 8 // threads, dtype=np.uint64) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         seconds = min(_seconds(lambda: list(pool.map(np.max, arrays))) for _ in range(PASSES))
@@ -78,13 +78,6 @@ def storage_read_bytes_per_s(path: Path) -> float:
     return size / _seconds(read)
 
 
-def forget_cached(path: Path) -> None:
-    """Drop a file from the page cache; needs no root, but what is mapped elsewhere stays."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())  # only clean pages are dropped
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -95,8 +88,6 @@ def main(job: str, out: str) -> None:
     asked: ModelFile = json.loads(Path(job).read_text(encoding="utf-8"))
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     threads = asked["threads"] or len(os.sched_getaffinity(0))
-    import numpy  # noqa: F401 - now: what is counted next has it
-
     try:
         size = room(memory_available_bytes(), status_bytes("VmRSS"))
     except MemoryError as error:

@@ -1,6 +1,7 @@
-"""What this process needs of memory, as the kernel counts it."""
+"""What this process needs of memory, as the kernel counts it, and which files it keeps there."""
 
 import contextlib
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -129,3 +130,10 @@ def _referenced_file_bytes() -> int | None:
 
 def _larger(a: int | None, b: int | None) -> int | None:
     return max((value for value in (a, b) if value is not None), default=None)
+
+
+def forget_cached(path: Path) -> None:
+    """Drop a file from the page cache; needs no root, but what is mapped elsewhere stays."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # only clean pages are dropped
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -15,10 +15,9 @@ from llmpi.device.machine import environment
 from llmpi.device.machine.contention import Processors
 from llmpi.device.measure import concurrent, conversation
 from llmpi.device.measure.answers import Answers, sample_tokens
-from llmpi.device.measure.bandwidth import forget_cached
 from llmpi.device.measure.concurrent import Concurrent
 from llmpi.device.measure.conversation import Conversation
-from llmpi.device.measure.memory import status_bytes
+from llmpi.device.measure.memory import forget_cached, status_bytes
 from llmpi.device.measure.repeated import context_tokens
 from llmpi.device.measure.rest import rested
 from llmpi.device.measure.rounds import measured
