@@ -30,9 +30,10 @@ from llmpi.engine import info
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Rates
 from llmpi.gguf.contents import stored
+from llmpi.gguf.mix.best import best
 from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import choice_of
-from llmpi.gguf.mix.search import best, spent
+from llmpi.gguf.mix.search import spent
 from llmpi.gguf.mix.seconds import products, timed, told, wanted
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Mix, Start

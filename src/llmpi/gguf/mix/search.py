@@ -1,30 +1,22 @@
 """Which type each group of a model's tensors gets, so that a budget costs the least divergence, or
 so much divergence takes the least bytes or time (`llmpi.gguf.mix.goals`).
 
-1. Each group alone is given a type near the budget, and the divergence from the unquantized model
-   measured on the calibration text. Of its other types the loss is held to be in proportion to
-   their squared error (see `llmpi.gguf.mix.errors`).
-2. The exact choice by these (`llmpi.gguf.mix.solver`) is measured, and around it
-   each group with its neighbouring type: what quantized groups do to one another is in there.
-3. The choice by these, measured as well; and while none keeps to the loss that it is to keep to, by
-   a tighter one. The best of them is taken.
-   Before, groups that lose much are divided further where their layers differ
-   (`llmpi.gguf.mix.splits`), and what is probed of the parts stands for them.
-4. What no probe sees, the rounding in the kernels of quantized types, is measured once.
+What is computed of the probes is `llmpi.gguf.mix.best`. Before, groups that lose much are divided
+further where their layers differ (`llmpi.gguf.mix.splits`), and what is probed of the parts stands
+for them; behind it what no probe sees, the rounding in the kernels of quantized types, is measured
+once.
 
 The engine runs in a child process (`python -m llmpi.gguf.mix.search JOB OUT`): it may die of a
 signal. What was probed is kept, so that an interrupted search goes on where it stopped.
 """
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -38,12 +30,13 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
+from llmpi.gguf.mix.best import best, worth
 from llmpi.gguf.mix.errors import Importance, errors
-from llmpi.gguf.mix.goals import Chosen, Goal
+from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import Group, choice_of
-from llmpi.gguf.mix.probe import Divergences, Probed, Probes, Types
+from llmpi.gguf.mix.probe import Probed, Probes
 from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
-from llmpi.gguf.mix.solver import BudgetError, as_expected
+from llmpi.gguf.mix.solver import BudgetError, Losses, as_expected
 from llmpi.gguf.mix.splits import divided
 from llmpi.gguf.records import (
     Imatrix,
@@ -51,26 +44,12 @@ from llmpi.gguf.records import (
     Mix,
     MixFound,
     MixGroup,
-    MixOption,
-    MixProbe,
-    MixProxy,
-    MixRound,
     MixTime,
     Start,
 )
 from llmpi.quant_types import TensorType, budget_of
 from llmpi.records import failed, now, sha256_of_json, sha256_of_text
 from llmpi.script import tell
-
-LATTICE = 1e-4
-"""Of a group's largest error: below it a type keeps the weights as they are (they were its own
-once), and its divergence says nothing of other types."""
-TRUST = 4.0
-"""How many times more or less a probe beside the mix may say than one alone; beyond is noise."""
-
-
-Losses = dict[TensorType, float]
-"""Of a group, by type: the divergence that it costs, nats; or the squared error."""
 
 
 class Job(TypedDict):
@@ -96,17 +75,6 @@ class Outcome(TypedDict):
     found: MixFound | None
     impossible: str | None
     refused: str | None
-
-
-class Searched(TypedDict):
-    """Of `MixFound`."""
-
-    groups: list[MixGroup]
-    limit_bytes: int | None
-    taken_bytes: int
-    rounds: list[MixRound]
-    taken_round: int
-    proxy: MixProxy | None
 
 
 def search(
@@ -238,7 +206,7 @@ def find(job: Job) -> MixFound:
         rounding = float(probed.rounding().mean())
         goal = replace(goal, nats=_left(job, rounding))
         found = _summed(groups, own)
-        groups, splits = divided(groups, *_worth(goal, found, probed), shapes, probed, p.offer)
+        groups, splits = divided(groups, *worth(goal, found, probed), shapes, probed, p.offer)
         if splits and retimed:
             time = retimed(groups)
             groups = time.groups
@@ -359,242 +327,6 @@ def _identity(job: Job, groups: Sequence[Group]) -> str:
             {group.name: group.tensors for group in groups},
         ]
     )
-
-
-# --- the search -----------------------------------------------------------------------------------
-
-
-def _worth(
-    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
-) -> tuple[dict[str, float], dict[str, TensorType]]:
-    """What each group is held to lose in the first choice, and the type it is probed with.
-
-    Raises:
-        BudgetError: no types reach the goal.
-    """
-    anchors, _, expected = _alone(goal, found, probed)
-    first = goal.choose(expected)
-    return {name: expected[name][kind] for name, kind in first.items()}, anchors
-
-
-def _alone(
-    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
-) -> tuple[dict[str, TensorType], dict[str, Divergences], dict[str, Losses]]:
-    """By group: the type to probe it with, what that costs alone, what all are held to cost."""
-    bits = goal.bits()
-    anchors = {group.name: _anchor(group, found[group.name], bits) for group in goal.groups}
-    alone = {name: probed({name: kind}) for name, kind in anchors.items()}
-    return anchors, alone, _losses(found, _slopes(found, anchors, alone))
-
-
-def _slopes(
-    found: Mapping[str, Losses],
-    anchors: Mapping[str, TensorType],
-    alone: Mapping[str, Divergences],
-) -> dict[str, float]:
-    """Nats of each group's squared error."""
-    return {name: _seen(alone[name]) / (found[name][kind] or 1.0) for name, kind in anchors.items()}
-
-
-def best(
-    goal: Goal, found: Mapping[str, Losses], probed: Callable[[Types], Divergences]
-) -> Searched:
-    """The search itself.
-
-    Args:
-        found: of each group the error of each type.
-        probed: the divergence that types cost, of each window.
-
-    Raises:
-        BudgetError: no types reach the goal.
-    """
-    groups = goal.groups
-    anchors, alone, expected = _alone(goal, found, probed)
-    slopes = _slopes(found, anchors, alone)
-    first = goal.choose(expected)
-    at_first = probed(first)
-    rounds, choices = [_round(first, _sum(expected, first), at_first)], [first]
-
-    neighbours = {
-        g.name: kind for g in groups if (kind := _neighbour(g, found[g.name], first[g.name]))
-    }
-    beside = {name: probed({**first, name: kind}) - at_first for name, kind in neighbours.items()}
-    ratios = {}
-    for name, kind in neighbours.items():
-        if step := expected[name][kind] - expected[name][first[name]]:
-            ratios[name] = float(beside[name].mean()) / step
-            slopes[name] *= min(max(ratios[name], 1 / TRUST), TRUST)
-    corrected = _losses(found, slopes)
-    beside_nats = rounds[0]["kld_nats"] - _sum(corrected, first)
-    while len(choices) < goal.choices:
-        types = goal.choose(corrected, beside_nats)
-        if types in choices:
-            break
-        foreseen = beside_nats + _sum(corrected, types)
-        choices.append(types)
-        rounds.append(_round(types, foreseen, probed(types)))
-        if not min(_ranks(goal, choices, rounds))[0]:
-            break
-        beside_nats += rounds[-1]["kld_nats"] - foreseen
-    ranks = _ranks(goal, choices, rounds)
-    taken = ranks.index(min(ranks))
-    if ranks[taken][0]:
-        raise BudgetError(
-            f"none of the {len(rounds)} choices that were measured keeps to it; the weights of the "
-            f"nearest lose {rounds[taken]['kld_nats']:.2g} nats; ask for more"
-        )
-    types = choices[taken]
-    return {
-        "groups": [
-            _group(
-                group,
-                types[group.name],
-                corrected[group.name],
-                found[group.name],
-                anchors[group.name],
-                _probe(anchors[group.name], alone[group.name]),
-                _probe(neighbours[group.name], beside[group.name])
-                if group.name in neighbours
-                else None,
-            )
-            for group in groups
-        ],
-        "limit_bytes": None if any(group.nanoseconds for group in groups) else goal.limit,
-        "taken_bytes": sum(group.bytes[types[group.name]] for group in groups),
-        "rounds": rounds,
-        "taken_round": taken,
-        "proxy": _proxy([*ratios.values()]),
-    }
-
-
-def _ranks(
-    goal: Goal, choices: Sequence[Chosen], rounds: Sequence[MixRound]
-) -> list[tuple[bool, float]]:
-    """Of each choice that was measured."""
-    return [goal.rank(c, r["kld_nats"]) for c, r in zip(choices, rounds, strict=True)]
-
-
-def _seen(divergences: Divergences) -> float:
-    """What is below its own noise costs something nevertheless: that at most."""
-    return max(float(divergences.mean()), _standard_error(divergences))
-
-
-def _anchor(group: Group, found: Losses, bits: float) -> TensorType:
-    """The type to probe a group with: of as many bits as the budget has, about, and of those the
-    one that errs least; but none that keeps the weights."""
-    worst = max(found.values())
-    telling = [kind for kind in group.bytes if found[kind] > LATTICE * worst] or [*group.bytes]
-
-    def off(kind: TensorType) -> tuple[float, float]:
-        return abs(8 * group.bytes[kind] / group.parameters - bits), found[kind]
-
-    return min(telling, key=off)
-
-
-def _neighbour(group: Group, found: Losses, taken: TensorType) -> TensorType | None:
-    """The type next below it in cost that none as cheap errs less than; where there is none the
-    one next above it."""
-    costs = group.costs
-    front = [
-        kind
-        for kind, cost in costs.items()
-        if not any(
-            found[other] <= found[kind] and costs[other] <= cost and other != kind
-            for other in costs
-        )
-    ]
-    below = [kind for kind in front if costs[kind] < costs[taken]]
-    above = [kind for kind in front if costs[kind] > costs[taken]]
-    if below:
-        return max(below, key=costs.__getitem__)
-    return min(above, key=costs.__getitem__, default=None)
-
-
-def _losses(found: Mapping[str, Losses], slopes: Mapping[str, float]) -> dict[str, Losses]:
-    return {
-        name: {kind: slopes[name] * error for kind, error in each.items()}
-        for name, each in found.items()
-    }
-
-
-def _sum(losses: Mapping[str, Losses], types: Chosen) -> float:
-    return sum(losses[name][kind] for name, kind in types.items())
-
-
-# --- as the record says it ------------------------------------------------------------------------
-
-
-class _Time(TypedDict, total=False):
-    """Of `MixOption`."""
-
-    token_s: float
-
-
-def _round(types: Chosen, predicted: float, measured: Divergences) -> MixRound:
-    return {
-        "types": {**types},
-        "predicted_nats": predicted,
-        "kld_nats": float(measured.mean()),
-        "standard_error": _standard_error(measured),
-    }
-
-
-def _probe(kind: TensorType, measured: Divergences) -> MixProbe:
-    return {
-        "type": kind,
-        "kld_nats": float(measured.mean()),
-        "standard_error": _standard_error(measured),
-    }
-
-
-def _standard_error(of_windows: Divergences) -> float:
-    return float(of_windows.std(ddof=1) / math.sqrt(of_windows.size))
-
-
-def _group(
-    group: Group,
-    taken: TensorType,
-    losses: Losses,
-    found: Losses,
-    anchor: TensorType,
-    alone: MixProbe,
-    beside: MixProbe | None,
-) -> MixGroup:
-    options: list[MixOption] = [
-        {
-            "type": kind,
-            "bytes": size,
-            "error_ratio": found[kind] / (found[anchor] or 1.0),
-            "loss_nats": losses[kind],
-            **_time_of(group, kind),
-        }
-        for kind, size in group.bytes.items()
-    ]
-    return {
-        "name": group.name,
-        "tensors": [*group.tensors],
-        "parameters": group.parameters,
-        "type": taken,
-        "bytes": group.bytes[taken],
-        "loss_nats": losses[taken],
-        "options": options,
-        "alone": alone,
-        "beside": beside,
-    }
-
-
-def _time_of(group: Group, kind: TensorType) -> _Time:
-    return {"token_s": group.nanoseconds[kind] / NS} if group.nanoseconds else {}
-
-
-def _proxy(ratios: Sequence[float]) -> MixProxy | None:
-    if not ratios:
-        return None
-    return {
-        "ratio_median": median(ratios),
-        "ratio_least": min(ratios),
-        "ratio_most": max(ratios),
-    }
 
 
 if __name__ == "__main__":
