@@ -17,7 +17,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import h11
+import httptools
 
 from llmpi.device.machine import capacity
 from llmpi.device.service.records import CHECKPOINTS, ServiceSettings
@@ -207,30 +207,42 @@ async def _said(
 ) -> AsyncGenerator[bytes, None]:
     """The lines of its answer."""
     reader, writer = link
+    answer = _Answer()
     try:
-        talk = h11.Connection(h11.CLIENT)
-        headers = [("Host", "engine"), ("Content-Length", str(len(body)))]
-        request = h11.Request(method=method, target=path, headers=headers)
-        for said in (request, h11.Data(body), h11.EndOfMessage()):
-            writer.write(talk.send(said) or b"")
+        head = f"{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
         held = b""
-        while True:
-            event = talk.next_event()
-            if event is h11.NEED_DATA:
-                talk.receive_data(await reader.read(PIECE_BYTES))
-            elif isinstance(event, h11.Response) and event.status_code != 200:
-                raise EngineRefusedError(event.status_code)
-            elif isinstance(event, h11.Data):
-                *lines, held = (held + event.data).split(b"\n")
-                for line in lines:
-                    yield line
-            elif isinstance(event, h11.EndOfMessage):
-                yield held
-                return
-    except h11.RemoteProtocolError as error:
+        while not answer.over and (data := await reader.read(PIECE_BYTES)):
+            answer.parser.feed_data(data)
+            if answer.status != 200:
+                raise EngineRefusedError(answer.status)
+            *lines, held = (held + b"".join(answer.parts)).split(b"\n")
+            answer.parts.clear()
+            for line in lines:
+                yield line
+        if not answer.over:
+            raise ConnectionResetError("the engine ended in the middle of an answer")
+        yield held
+    except httptools.HttpParserError as error:
         raise ConnectionResetError(str(error)) from None
     finally:
         writer.close()
+
+
+class _Answer:
+    """What was heard of it: `httptools.HttpResponseParser` calls this."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.on_body = self.parts.append
+        self.status, self.over = 200, False
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_headers_complete(self) -> None:
+        self.status = self.parser.get_status_code()
+
+    def on_message_complete(self) -> None:
+        self.over = True
 
 
 def _how(returncode: int | None) -> str:

@@ -22,6 +22,7 @@ class Form:
         name = f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}"
         self._frame = {"id": name, "object": kind + stream, "created": int(time.time())}
         self._frame["model"] = model
+        self._begins = f'{json.dumps(self._frame)[:-1]}, "choices": [{{"index": 0, '
         self._role: Json = {"role": "assistant"}
 
     def part(self, text: str, thought: str, calls: Sequence[Call]) -> str:
@@ -50,8 +51,8 @@ class Form:
         return {**self._frame, "choices": choices, "usage": self._usage(tokens)}
 
     def _chunk(self, said: Json, ended: str | None = None) -> str:
-        choices = [{"index": 0, **said, "logprobs": None, "finish_reason": ended}]
-        return json.dumps({**self._frame, "choices": choices})
+        choice = json.dumps({**said, "logprobs": None, "finish_reason": ended})
+        return f"{self._begins}{choice[1:]}]}}"  # of every token: the same is not written anew
 
     def _usage(self, tokens: int) -> Json:
         prompt = self._asked.prompt_tokens
