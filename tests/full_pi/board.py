@@ -108,6 +108,15 @@ class Board:
         self._process.wait()
         self._process = None
 
+    def reboot(self) -> None:
+        """Have it start itself again, until it lets in by SSH."""
+        before = self._boot_id()
+        self._ssh("root", "systemctl reboot")
+        until(lambda: self._boot_id() not in ("", before), self._said)
+
+    def _boot_id(self) -> str:
+        return self._ssh(recipe.USER, "cat /proc/sys/kernel/random/boot_id").stdout.strip()
+
     def shut_down(self) -> None:
         """Switch it off as one should."""
         assert self._process is not None, "it is off"

@@ -13,22 +13,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
-import canary_service
 import pytest
 import systemd_device
 from engine_wheel import engine_wheel
+from expected_answers import expectation, right_answer, spoil
 from support import PATIENCE_S, ROOT, needed, only_root, until
 
 from benchmarks import peer
 from llmpi import layout
 from llmpi.device.service.records import ServiceBench
-from llmpi.engine.llama import Engine, Settings
-from llmpi.gguf.records import Gguf
 from llmpi.operate.bench import record_of
-from llmpi.operate.expectation import choose_prefixes
-from llmpi.operate.records import Expectation, ReferenceAnswers, ReferenceJob
 from llmpi.records import read, sha256_of, write_json
 from llmpi.remote.server_wheel import own_server
 from llmpi.summary.service_loads import carried_loads
@@ -44,7 +41,6 @@ MEMORY = 600 * 1024**2
 WAITING = 16
 UNIT = "llmpi-serve.service"
 PROMPT, TOKENS = "The capital of France is", 4
-QUESTIONS = ("What is the capital of France?", "Name a colour.", "What is 2+2?", "Who is Hamlet?")
 
 
 @dataclass
@@ -86,62 +82,8 @@ class Fleet:
         return links[0], links[1] or None, device.run("ls", f"{folder}/releases").split()
 
 
-def expectation(work: Any) -> Expectation:
-    """What this very file answers, as a canary expects it; the study's records are not needed."""
-    job: ReferenceJob = {
-        "gguf": str(work.folder / layout.at(layout.GGUF, model=MODEL, quant=GOOD)),
-        "threads": 2,
-        "conversations": [[{"role": "user", "content": question}] for question in QUESTIONS],
-        "max_new_tokens": 8,
-        "speed_tokens": 16,
-    }
-    write_json(work.folder / "job.json", job)
-    command = [sys.executable, "-m", "llmpi.operate.reference", "job.json", "answers.json"]
-    subprocess.run(command, cwd=work.folder, check=True, capture_output=True)
-    found = read(work.folder / "answers.json", ReferenceAnswers)
-    return {
-        **canary_service.expectation(),
-        "study": "served",
-        "max_new_tokens": 8,
-        "questions": [
-            {
-                "id": f"q{i}",
-                "prompt": answer["prompt"],
-                "answer": answer["answer"],
-                "golds": [answer["answer"]],
-                "margin_nats": answer["margin_nats"],
-            }
-            for i, answer in enumerate(found["answers"])
-        ],
-        "prefixes": choose_prefixes(found["prefixes"])[:12],
-        "speed": {**found["speed"], "output_tokens": 8},
-        "limits": {"f1_at_least_pct": 50, "top1_at_least_pct": 75, "tg_at_least_tps": 0.01},
-    }
-
-
-def right_answer(work: Any) -> str:
-    """Greedily decoded by the project's own engine, without a server."""
-    gguf = work.folder / layout.at(layout.GGUF, model=MODEL, quant=GOOD)
-    with Engine(gguf, Settings(threads=2), context_tokens=64) as engine:
-        engine.decode(engine.tokenize(PROMPT))
-        said = [engine.greedy()]
-        while len(said) < TOKENS:
-            engine.decode(said[-1:])
-            said.append(engine.greedy())
-        return engine.text(said)
-
-
-def spoil(work: Any) -> None:
-    """A variant whose weights are in the wrong order: its hash is right, and it talks nonsense."""
-    good, bad = (
-        work.folder / layout.at(layout.GGUF, model=MODEL, quant=quant) for quant in (GOOD, BAD)
-    )
-    data = bytearray(good.read_bytes())
-    middle, shift = len(data) // 2, 18 * 4096  # of whole Q4_0 blocks, so that scales stay scales
-    data[middle:] = data[middle + shift :] + data[middle : middle + shift]
-    bad.write_bytes(data)
-    manifest = read(good.with_suffix(".json"), Gguf)
-    write_json(bad.with_suffix(".json"), {**manifest, "quant": BAD, "sha256": sha256_of(bad)})
+def gguf(work: Any, quant: str) -> Path:
+    return work.folder / layout.at(layout.GGUF, model=MODEL, quant=quant)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +94,8 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     only_root("a namespace with systemd in it")
     folder = tmp_path_factory.mktemp("service")
     work = finished.clone(folder / "work")
-    spoil(work)
+    files = {quant: gguf(work, quant) for quant in (GOOD, BAD)}
+    spoil(files[GOOD], files[BAD])
     (work.folder / "config/key").write_text(f"{KEY}\n{SLOW} 2\n")
     wheel = engine_wheel(folder / "wheels")
     server = own_server(ROOT / "envs/device.lock", peer.cache_folder())
@@ -161,15 +104,13 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
         systemd_device.running(folder / "pi2", "pi2", 2) as two,
     ):
         devices = {"pi1": one, "pi2": two}
-        expected = expectation(work)
-        for quant in (GOOD, BAD):
-            manifest = layout.at(layout.GGUF_MANIFEST, model=MODEL, quant=quant)
-            sha256 = read(work.folder / manifest, Gguf)["sha256"]
+        expected = expectation(files[GOOD], work.folder)
+        for quant, file in files.items():
             for name in devices:
                 cell = {"device": name, "model": MODEL, "quant": quant}
                 where = {"study": "served", "runtime": "default", **cell}
                 path = work.folder / layout.at(layout.EXPECTATION, **where)
-                write_json(path, {**expected, **cell, "gguf_sha256": sha256})
+                write_json(path, {**expected, **cell, "gguf_sha256": sha256_of(file)})
         made = {"engine": {"wheel": str(wheel)}, "server_wheel": str(server)}
         work.config |= {
             "study": "served",
@@ -188,7 +129,7 @@ def fleet(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
             },
         }
         work.write()
-        fleet = Fleet(work, devices, right_answer(work))
+        fleet = Fleet(work, devices, right_answer(files[GOOD], PROMPT, TOKENS))
         said = fleet.llmpi("install")
         assert said.splitlines()[:4] == [
             "stage 1 of 2: pi1",

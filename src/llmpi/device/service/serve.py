@@ -44,10 +44,12 @@ def main(argv: Sequence[str]) -> int:
         print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
     _from_its_own_code(release)
+    import uvloop
+
     from llmpi.device.service.engine import EngineError
 
     try:
-        asyncio.run(_serve(release, settings, _keys()))
+        uvloop.run(_serve(release, settings, _keys()))
     except EngineError as error:
         print(shown(f"llmpi-device serve: {error}"), file=sys.stderr)
         return 1
