@@ -1,4 +1,4 @@
-"""What a model file answers, as a canary and a test expect it of a service; no study is measured."""
+"""What a model file answers, as a canary and a test expect it of a service."""
 
 import subprocess
 import sys

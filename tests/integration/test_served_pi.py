@@ -60,11 +60,9 @@ class Served:
         service = {"variant": variant, "port": PORT, "drain_s": 10}
         self.work.config["service"] = {**service, "context_tokens": context_tokens}
         self.work.write()
+        command = [sys.executable, "-m", "llmpi.cli", "service", "install"]
         done = subprocess.run(
-            [
-                sys.executable,
-                *["-m", "llmpi.cli", "service", "install", "--configfile", "config/study.yaml"],
-            ],
+            [*command, "--configfile", "config/study.yaml"],
             cwd=self.work.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
