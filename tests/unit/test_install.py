@@ -67,6 +67,15 @@ def test_no_more_of_llama_cpp_is_built_than_what_is_loaded(tmp_path: Path) -> No
     assert len(shlex.split(install.only_the_library("", folder))) == 2
 
 
+def test_cmake_finds_what_is_included_from_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    _, within = shlex.split(install.only_the_library("", Path("results")))
+    assert Path(within.partition("=")[2]).parent == tmp_path / "results"
+
+
 def test_another_compiler_is_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

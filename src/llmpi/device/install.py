@@ -69,7 +69,7 @@ def only_the_library(arguments: str, folder: Path) -> str:
     Args:
         folder: where a file for cmake is written; it must stay for as long as is built.
     """
-    included = folder / "llmpi-only-the-library.cmake"
+    included = folder.absolute() / "llmpi-only-the-library.cmake"  # cmake runs elsewhere
     included.write_text(WITHOUT_COMMON, encoding="utf-8")
     ours = [WITHOUT_IMAGES, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={included}"]
     return f"{shlex.join(ours)} {arguments}".strip()
