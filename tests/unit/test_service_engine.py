@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from made_service import settings
 
+from llmpi.device.service import engine
 from llmpi.device.service.engine import Engine, EngineRefusedError
 
 PROGRAM = f"""#!{sys.executable}
@@ -44,11 +45,11 @@ def heard(folder: Path, says: bytes) -> Sequence[Any]:
     (folder / "llama-server.says").write_bytes(says)
 
     async def ask() -> list[Any]:
-        engine = Engine(program, folder / "m.gguf", settings())
-        running = asyncio.ensure_future(engine.run())
+        there = Engine(program, folder / "m.gguf", settings())
+        running = asyncio.ensure_future(there.run())
         try:
-            await engine.wait()
-            return [piece async for piece in engine.complete({"prompt": "p"})]
+            await there.wait()
+            return [piece async for piece in there.complete({"prompt": "p"})]
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -56,7 +57,11 @@ def heard(folder: Path, says: bytes) -> Sequence[Any]:
     return asyncio.run(ask())
 
 
-def test_a_line_may_come_in_several_chunks_and_several_lines_in_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [1, 7, 1 << 16], ids="{} bytes at once".format)
+def test_a_line_may_come_in_several_chunks_and_several_lines_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    monkeypatch.setattr(engine, "PIECE_BYTES", read)
     text = line(FIRST) + line(FIRST) + line(LAST)
     for cut in (1, 6, 20, len(line(FIRST)), len(text) - 1):
         said = HEAD + chunks(text[:cut], text[cut:]) + b"0\r\n\r\n"
