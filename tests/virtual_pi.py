@@ -195,6 +195,14 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     until(answers, log.read_text)
 
 
+def share_engines(study: Path) -> None:
+    """Have a study, by its folder, what was built for boards before, and what it builds kept."""
+    engines = cache_folder() / "engines"
+    engines.mkdir(parents=True, exist_ok=True)
+    (study / "results").mkdir(exist_ok=True)
+    (study / "results/engines").symlink_to(engines)
+
+
 def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmpi/virtual-pi"
 

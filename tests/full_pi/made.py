@@ -14,6 +14,9 @@ from full_pi import image, packages, recipe, tools
 from full_pi.board import Board
 from full_pi.image import Image
 
+TOOLS = ("qemu-system-aarch64", "fakeroot", "debugfs", "aarch64-linux-gnu-g++")
+"""What a test with a board needs here."""
+
 
 @contextlib.contextmanager
 def board(folder: Path, port: int | None = None) -> Iterator[Board]:

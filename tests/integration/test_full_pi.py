@@ -15,7 +15,7 @@ import stand_ins
 from full_pi import made
 from full_pi.board import Board
 from support import heed_ctrl_c, needed
-from virtual_pi import cache_folder
+from virtual_pi import share_engines
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +25,7 @@ BEGUN = f"until [ -s ~/{JOBS}/*/runner.json ]; do sleep 0.2; done"
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    for tool in ("qemu-system-aarch64", "fakeroot", "debugfs", "aarch64-linux-gnu-g++"):
+    for tool in made.TOOLS:
         needed(tool)
 
 
@@ -58,10 +58,7 @@ def small(new, folder: Path, board: Board, plug_url: str):
     work.config["devices"] = {"pi": board.device(meter=meter, idle_s=3, reconnect_s=1)}
     work.config["quants"] = ["Q4_0"]
     work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
-    engines = cache_folder() / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
-    (work.folder / "results").mkdir()
-    (work.folder / "results/engines").symlink_to(engines)
+    share_engines(work.folder)
     return work.write()
 
 

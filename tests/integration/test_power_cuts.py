@@ -24,7 +24,7 @@ from full_pi.board import Board
 from full_pi.moments import cut_power, engine_starts, waiting
 from support import free_port, needed, until
 from tiny_llama import SIZE, write_tokenizer
-from virtual_pi import cache_folder
+from virtual_pi import share_engines
 
 from llmpi.errors import LlmpiError
 from llmpi.operate import device_releases, host
@@ -45,7 +45,7 @@ SAME = "the record is an undisturbed run's"
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    for tool in ("qemu-system-aarch64", "fakeroot", "debugfs", "aarch64-linux-gnu-g++"):
+    for tool in made.TOOLS:
         needed(tool)
 
 
@@ -75,10 +75,7 @@ def prepared(new, tmp_path_factory: pytest.TempPathFactory):
     write_start(folder / "tokenizer.gguf", work.folder / "small.gguf", size, seed=1)
     work.config |= {"models": {"small": {"source": {"path": "small.gguf"}}}, "quality": {}}
     work.config["workloads"] = {"chat": CHAT}
-    engines = cache_folder() / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
-    (work.folder / "results").mkdir()
-    (work.folder / "results/engines").symlink_to(engines)
+    share_engines(work.folder)
     work.write().snakemake("--", "gguf")
     return work
 

@@ -5,9 +5,6 @@ A power cut there loses what its disk has not; `test_service` has what needs no 
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,9 +16,10 @@ from full_pi import made, moments, recipe
 from full_pi.board import Board
 from full_pi.moments import waiting
 from gguf_edit import edited
-from support import ROOT, needed, until
+from service_command import llmpi_service
+from support import needed, until
 from tiny_llama import tiny_llama
-from virtual_pi import cache_folder
+from virtual_pi import share_engines
 
 from llmpi import layout
 from llmpi.records import sha256_of, write_json
@@ -60,18 +58,7 @@ class Served:
         service = {"variant": variant, "port": PORT, "drain_s": 10}
         self.work.config["service"] = {**service, "context_tokens": context_tokens}
         self.work.write()
-        command = [sys.executable, "-m", "llmpi.cli", "service", "install"]
-        done = subprocess.run(
-            [*command, "--configfile", "config/study.yaml"],
-            cwd=self.work.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        said = done.stdout + done.stderr
-        assert (done.returncode == 0) == check, said
-        return said
+        return llmpi_service(self.work.folder, "install", check=check)
 
     def current(self) -> str:
         """The release that is served."""
@@ -89,16 +76,13 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(new, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    for tool in ("qemu-system-aarch64", "fakeroot", "debugfs", "aarch64-linux-gnu-g++"):
+    for tool in made.TOOLS:
         needed(tool)
     folder = tmp_path_factory.mktemp("served-pi")
     work = new(folder / "work", "served")
     chat = {"tokenizer.chat_template": TEMPLATE, "llama.context_length": 512}
     edited(tiny_llama(folder), work.folder / "tiny.gguf", chat)
-    (work.folder / "results").mkdir()
-    engines = cache_folder() / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
-    (work.folder / "results/engines").symlink_to(engines)
+    share_engines(work.folder)
     with made.board(folder / "board") as board:
         work.config |= {
             "models": {MODEL: {"source": {"path": "tiny.gguf"}}},

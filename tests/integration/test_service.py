@@ -1,10 +1,7 @@
 """The service on two devices with Debian's real systemd, over a real sshd, rolled out for real."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -20,6 +17,7 @@ import pytest
 import systemd_device
 from engine_wheel import engine_wheel
 from expected_answers import expectation, right_answer, spoil
+from service_command import llmpi_service
 from support import PATIENCE_S, ROOT, needed, only_root, until
 
 from benchmarks import peer
@@ -54,18 +52,8 @@ class Fleet:
     """What the good release answers to `PROMPT`."""
 
     def llmpi(self, action: str, *more: str, check: bool = True) -> str:
-        command = [sys.executable, "-m", "llmpi.cli", "service", action]
-        done = subprocess.run(
-            [*command, "--configfile", "config/study.yaml", *more],
-            cwd=self.work.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        said = done.stdout + done.stderr
+        said = llmpi_service(self.work.folder, action, *more, check=check)
         assert KEY not in said
-        assert (done.returncode == 0) == check, said
         return said
 
     def configure(self, **service: Any) -> None:

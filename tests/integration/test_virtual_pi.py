@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stand_ins import off_j, truth_j
 from support import ROOT
-from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder
+from virtual_pi import HWMON_METER, USER, VirtualPi, cache_folder, share_engines
 
 from llmpi.remote.connection import connected
 from llmpi.remote.provision import Parts, provision
@@ -26,9 +26,7 @@ def measured(finished, pi: VirtualPi, tmp_path_factory: pytest.TempPathFactory):
     work.config = {**work.config, "study": "arm", "quants": ["Q4_0"], "quality": {}}
     work.config["workloads"] = {"chat": {"prompt_tokens": 8, "output_tokens": 4, "repetitions": 1}}
     work.config["devices"] = {"pi5": pi.device(store=STORE, meter={"kind": "pmic"}, idle_s=3)}
-    engines = cache_folder() / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
-    (work.folder / "results/engines").symlink_to(engines)
+    share_engines(work.folder)
     work.summarized()
     return work
 
