@@ -1,8 +1,9 @@
 """The service against llama-server by itself, and against hostile clients.
 
 Same program, file, slots and threads. 1, 4 and 16 clients ask in a closed loop, one side after the
-other in paired rounds (A B B A): ratios of tokens per second, and of the 95th percentile of whole
-answers, above 1 where ours is better.
+other in paired rounds (A B B A). Of all rounds together: ratios of tokens per second, and of the
+95th percentile of whole answers, above 1 where ours is better; `_low` and `_high` end their 95 %
+intervals (bootstrap over rounds).
 Then hostile requests by the side of honest clients, idle connections, slow readers and writers.
 `deaths`: processes that ended; `wedged`: times that nobody was answered any more; `wrong`: answers
 of honest clients with something of another request or of a template in them, and with F16 those
@@ -12,20 +13,21 @@ was the client's fault, answered as if it were the server's.
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmarks.service.attacks import MARK, Attack, attacks, send
-from benchmarks.service.clients import Honest, Judge, Load, closed_loop, p95
+from benchmarks.service.clients import Honest, Judge, Load, closed_loop, p95, together
 from benchmarks.service.crowd import idle, slow
 from benchmarks.service.servers import Asked, Server, bare, service
 from benchmarks.speed import demo_files
@@ -39,11 +41,12 @@ PATIENCE_S = 90.0
 """Nobody waits longer for one answer; then the server is called wedged, and started anew."""
 ANSWERS_BEYOND = 4
 """Of each honest client, to idle and slow company."""
+RESAMPLES = 2_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4, help="pairs (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=10, help="pairs (default: %(default)s)")
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 16])
     parser.add_argument("--requests", type=int, default=24, help="of all clients, in a turn")
     parser.add_argument("--output-tokens", type=int, default=48)
@@ -91,16 +94,35 @@ def compared(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
                     pairs.append(pair)
                     print(f"{gguf.stem}: {clients} clients: {_shown(*pair)}", flush=True)
             name = f"{clients}_{gguf.stem.lower()}"
-            found |= {
-                f"throughput_ratio_{name}": _median(
-                    our.tokens_per_s / their.tokens_per_s for our, their in pairs
-                ),
-                f"p95_ratio_{name}": _median(
-                    p95(their.whole_s) / p95(our.whole_s) for our, their in pairs
-                ),
-                f"ttft_p95_s_{name}": _median(p95(our.first_s) for our, _ in pairs),
-            }
+            found |= _estimated(f"throughput_ratio_{name}", _throughput_ratio, pairs)
+            found |= _estimated(f"p95_ratio_{name}", _p95_ratio, pairs)
+            found[f"ttft_p95_s_{name}"] = p95(together([our for our, _ in pairs]).first_s)
     return found
+
+
+Pairs = Sequence[tuple[Load, Load]]
+"""Of each round ours and theirs."""
+
+
+def _throughput_ratio(pairs: Pairs) -> float:
+    ours, theirs = _each(pairs)
+    return ours.tokens_per_s / theirs.tokens_per_s
+
+
+def _p95_ratio(pairs: Pairs) -> float:
+    ours, theirs = _each(pairs)
+    return p95(theirs.whole_s) / p95(ours.whole_s)
+
+
+def _each(pairs: Pairs) -> tuple[Load, Load]:
+    return together([our for our, _ in pairs]), together([their for _, their in pairs])
+
+
+def _estimated(name: str, ratio: Callable[[Pairs], float], pairs: Pairs) -> dict[str, float]:
+    """A ratio with the ends of its 95 % interval."""
+    drawn = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
+    low, high = np.percentile([ratio([pairs[i] for i in one]) for one in drawn], [2.5, 97.5])
+    return {name: ratio(pairs), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _turn(port: int, clients: int, args: argparse.Namespace) -> Load:
@@ -108,10 +130,6 @@ def _turn(port: int, clients: int, args: argparse.Namespace) -> Load:
     if load.failed:
         raise SystemExit(f"{load.failed} of {args.requests} requests were not answered")
     return load
-
-
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(list(values))
 
 
 def _shown(our: Load, their: Load) -> str:
