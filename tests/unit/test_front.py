@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,7 +11,7 @@ from made_records import tuned
 from prometheus_text import objections, value
 
 from llmpi.device.service import front
-from llmpi.device.service.engine import EngineRefusedError
+from llmpi.device.service.heard import EngineRefusedError
 from llmpi.device.service.keys import Given, Keys
 from llmpi.device.service.metrics import RequestMetrics
 from llmpi.device.service.records import ServiceSettings
@@ -49,15 +49,15 @@ class Engine:
     def end_if_silent(self, for_s: float) -> None:
         self.doubted_s = for_s
 
-    async def complete(self, asked: Any) -> AsyncGenerator[Any, None]:
+    async def complete(self, asked: Any, heard: Callable[[Any], None]) -> None:
         self.inside += 1
         self.most = max(self.most, self.inside)
         try:
             await self.go.wait()
-            yield {"stop": False, "content": asked["prompt"]}
+            heard({"stop": False, "content": asked["prompt"]})
             if self.fails:
                 raise self.fails
-            yield {**LAST, "timings": TIMINGS}
+            heard({**LAST, "timings": TIMINGS})
             self.served += 1
         finally:
             self.inside -= 1
@@ -137,13 +137,16 @@ class Client:
 
         raw = [(name.encode(), text.encode()) for name, text in headers]
         scope = {"type": "http", "method": method, "path": path, "headers": raw}
-        await app({**scope, "abort": self._abort}, receive, send)
+        await app({**scope, "abort": self._abort, "part": self._part}, receive, send)
         if not self.sent:
             return Answer(0, {}, "")
         start, *rest = self.sent
         content = b"".join(message.get("body", b"") for message in rest)
         own = {name.decode(): text.decode() for name, text in start["headers"]}
         return Answer(start["status"], own, content.decode())
+
+    def _part(self, data: bytes) -> None:
+        self.sent.append({"type": "http.response.body", "body": data, "more_body": True})
 
     def _abort(self) -> None:
         self.aborted = True
@@ -280,7 +283,7 @@ def test_a_body_that_does_not_arrive_gives_its_place_back(monkeypatch) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": COMPLETION, "headers": []}
-        await app(scope, receive, send)
+        await app({**scope, "part": sent.append}, receive, send)
         assert sent[0]["status"] == 408
         assert (await ask(app)).status == 200
 
@@ -352,7 +355,7 @@ def test_who_does_not_read_an_answer_does_not_keep_a_slot() -> None:
             client = Client(reads=False)
             await client.ask(app, body=b'{"stream": true, "prompt": "a"}')
             kinds = [message["type"] for message in client.sent]
-            assert kinds == ["http.response.start", "http.response.body"]
+            assert kinds == ["http.response.start", *["http.response.body"] * 3]
             assert client.aborted, "its connection is not kept either"
             assert engine.inside == 0
 

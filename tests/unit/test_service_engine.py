@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from made_service import settings
 
-from llmpi.device.service import engine
-from llmpi.device.service.engine import Engine, EngineRefusedError
+from llmpi.device.service.engine import Engine
+from llmpi.device.service.heard import EngineRefusedError, Heard
 
 PROGRAM = f"""#!{sys.executable}
 import socket, sys
@@ -49,7 +49,9 @@ def heard(folder: Path, says: bytes) -> Sequence[Any]:
         running = asyncio.ensure_future(there.run())
         try:
             await there.wait()
-            return [piece async for piece in there.complete({"prompt": "p"})]
+            found: list[Any] = []
+            await there.complete({"prompt": "p"}, found.append)
+            return found
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -58,14 +60,24 @@ def heard(folder: Path, says: bytes) -> Sequence[Any]:
 
 
 @pytest.mark.parametrize("read", [1, 7, 1 << 16], ids="{} bytes at once".format)
-def test_a_line_may_come_in_several_chunks_and_several_lines_in_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int
-) -> None:
-    monkeypatch.setattr(engine, "PIECE_BYTES", read)
+def test_a_line_may_come_in_several_chunks_and_several_lines_in_one(read: int) -> None:
+    async def lines(said: bytes) -> list[bytes]:
+        found: list[bytes] = []
+
+        def last(one: bytes) -> bool:
+            found.append(one)
+            return b"true" in one
+
+        listening = Heard(last)
+        for at in range(0, len(said), read):
+            listening.data_received(said[at : at + read])
+        await listening.ended
+        return found
+
     text = line(FIRST) + line(FIRST) + line(LAST)
     for cut in (1, 6, 20, len(line(FIRST)), len(text) - 1):
         said = HEAD + chunks(text[:cut], text[cut:]) + b"0\r\n\r\n"
-        assert heard(tmp_path, said) == [FIRST, FIRST, LAST], cut
+        assert asyncio.run(lines(said)) == text.rstrip().split(b"\n"), cut
 
 
 @pytest.mark.parametrize("kept", [0, 1, 10, 30], ids="{} bytes of the next".format)
@@ -78,6 +90,16 @@ def test_an_engine_that_ends_within_an_answer_died(tmp_path: Path, kept: int) ->
     ):
         with pytest.raises(ConnectionResetError):
             heard(tmp_path, said)
+
+
+def test_the_last_line_may_lack_its_end(tmp_path: Path) -> None:
+    said = HEAD + chunks(line(FIRST), line(LAST).rstrip()) + b"0\r\n\r\n"
+    assert heard(tmp_path, said) == [FIRST, LAST]
+
+
+def test_who_cannot_do_with_a_piece_hears_of_its_own_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="stop"):
+        heard(tmp_path, HEAD + chunks(line({"content": "a"})) + b"0\r\n\r\n")
 
 
 def test_a_whole_answer_without_an_end_is_none(tmp_path: Path) -> None:

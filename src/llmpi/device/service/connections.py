@@ -15,8 +15,10 @@ IDLE = 256
 
 
 class Connection(H11Protocol):
-    """One that is closed when its request does not come; the scope has `abort`, which ends it at
-    once."""
+    """One that is closed when its request does not come. The scope has `abort`, which ends it at
+    once, and `part`, which writes a part of an answer that has begun at once: behind h11, whose
+    turn it is again with the last one. What a client does not read of it waits here.
+    """
 
     _begun = 0.0
     _deadline: asyncio.TimerHandle | None = None
@@ -33,11 +35,17 @@ class Connection(H11Protocol):
         super().handle_events()
         if self.scope is not None:
             self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+            self.scope["part"] = self._part  # type: ignore[typeddict-unknown-key]
             self._forget()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
         super().connection_lost(exc)
+
+    def _part(self, data: bytes) -> None:
+        if not self.cycle.disconnected:
+            chunked = self.scope["http_version"] != "1.0"  # whose answers end with the connection
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
 
     @property
     def _has_arrived(self) -> bool:

@@ -12,14 +12,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httptools
-
 from llmpi.device.machine import capacity
+from llmpi.device.service.heard import EngineRefusedError, Heard
 from llmpi.device.service.records import CHECKPOINTS, ServiceSettings
 from llmpi.engine.shown import shown
 from llmpi.engine.supervise import die_with_parent
@@ -33,20 +31,11 @@ HANGS_S = 1.0
 """Whoever says nothing for less does not hang, however little time answers have."""
 PIECE_BYTES = 1 << 16
 
-Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Json = Any  # requests and answers of llama-server (its README.md)
 
 
 class EngineError(Exception):
     """The engine does not serve; the message is for a person."""
-
-
-class EngineRefusedError(Exception):
-    """It does not take a request: its HTTP status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
 
 
 def command(program: Path, gguf: Path, settings: ServiceSettings, socket: Path) -> list[str]:
@@ -145,10 +134,8 @@ class Engine:
     async def _loaded(self) -> None:
         while not self.ready:
             try:
-                link = await asyncio.open_unix_connection(self._socket)
-                async with aclosing(_said(link, "GET", "/health")) as said:
-                    async for _ in said:
-                        self._ready.set()
+                await self._ask("GET", "/health", lambda _: True)
+                self._ready.set()
             except (OSError, EngineRefusedError):
                 await asyncio.sleep(LOOK_S)
 
@@ -163,86 +150,53 @@ class Engine:
             log.error("the engine says nothing for %.0f s; it is ended", silent_s)
             self._child.kill()
 
-    async def complete(self, asked: Mapping[str, Json]) -> AsyncGenerator[Json, None]:
-        """What it says of a request to `/completion`, piece by piece; who closes this has the slot
-        given back.
+    async def complete(self, asked: Mapping[str, Json], heard: Callable[[Json], None]) -> None:
+        """Have `heard` told each piece of what it says of a request to `/completion`, at once; who
+        cancels this has the slot given back.
 
         Raises:
             EngineRefusedError: it does not take the request.
             OSError: it died.
         """
-        link = await self._link()
+
+        def line(said: bytes) -> bool:
+            if not said.startswith(b"data: "):
+                return False
+            self._spoke = time.monotonic()
+            piece = json.loads(said.removeprefix(b"data: "))
+            if "error" in piece:
+                raise EngineRefusedError(piece["error"].get("code", 500))
+            heard(piece)
+            return bool(piece["stop"])
+
         body = json.dumps({**asked, "stream": True}).encode()
         if not self._asked:
             self._spoke = time.monotonic()
         self._asked += 1
         try:
-            async with aclosing(_said(link, "POST", "/completion", body)) as said:
-                async for line in said:
-                    if not line.startswith(b"data: "):
-                        continue
-                    self._spoke = time.monotonic()
-                    piece = json.loads(line.removeprefix(b"data: "))
-                    if "error" in piece:
-                        raise EngineRefusedError(piece["error"].get("code", 500))
-                    yield piece
-                    if piece["stop"]:
-                        return
+            while True:
+                await self.wait()
+                try:
+                    return await self._ask("POST", "/completion", line, body)
+                except (ConnectionRefusedError, FileNotFoundError):  # it died: the next is asked
+                    await asyncio.sleep(LOOK_S)
         finally:
             self._asked -= 1
-        raise ConnectionResetError("the engine ended in the middle of an answer")
 
-    async def _link(self) -> Link:
-        """A connection to it; of one that died, to the next."""
-        while True:
-            await self.wait()
-            try:
-                return await asyncio.open_unix_connection(self._socket)
-            except (ConnectionRefusedError, FileNotFoundError):
-                await asyncio.sleep(LOOK_S)
-
-
-async def _said(
-    link: Link, method: str, path: str, body: bytes = b""
-) -> AsyncGenerator[bytes, None]:
-    """The lines of its answer."""
-    reader, writer = link
-    answer = _Answer()
-    try:
-        head = f"{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        held = b""
-        while not answer.over and (data := await reader.read(PIECE_BYTES)):
-            answer.parser.feed_data(data)
-            if answer.status != 200:
-                raise EngineRefusedError(answer.status)
-            *lines, held = (held + b"".join(answer.parts)).split(b"\n")
-            answer.parts.clear()
-            for line in lines:
-                yield line
-        if not answer.over:
-            raise ConnectionResetError("the engine ended in the middle of an answer")
-        yield held
-    except httptools.HttpParserError as error:
-        raise ConnectionResetError(str(error)) from None
-    finally:
-        writer.close()
-
-
-class _Answer:
-    """What was heard of it: `httptools.HttpResponseParser` calls this."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.on_body = self.parts.append
-        self.status, self.over = 200, False
-        self.parser = httptools.HttpResponseParser(self)
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-
-    def on_message_complete(self) -> None:
-        self.over = True
+    async def _ask(
+        self, method: str, path: str, line: Callable[[bytes], bool], body: bytes = b""
+    ) -> None:
+        """See `Heard`."""
+        loop = asyncio.get_running_loop()
+        link, heard = await loop.create_unix_connection(lambda: Heard(line), str(self._socket))
+        try:
+            head = (
+                f"{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            link.write(head.encode() + body)
+            await heard.ended
+        finally:
+            link.abort()
 
 
 def _how(returncode: int | None) -> str:

@@ -7,17 +7,16 @@ closed, and that gives the slot back.
 """
 
 import asyncio
-import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from llmpi.device.monitor.exposition import CONTENT_TYPE
-from llmpi.device.service.engine import Engine, EngineRefusedError
+from llmpi.device.service.answer import Answer, Message, Send
+from llmpi.device.service.engine import Engine
 from llmpi.device.service.form import Form
+from llmpi.device.service.heard import EngineRefusedError
 from llmpi.device.service.keys import Key, Keys
 from llmpi.device.service.metrics import GENERATING, RequestMetrics
 from llmpi.device.service.records import ServiceSettings
@@ -27,9 +26,7 @@ from llmpi.device.service.tool_calls import Call
 
 log = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]  # of ASGI: what a key holds hangs on the kind of message
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Json = Any  # of OpenAI's interface
 
 BODY_S = 30.0
@@ -40,42 +37,6 @@ LONGEST_BODY_BYTES = 1 << 26
 """Of a body that is too long so much is read, and thrown away."""
 GONE = 499
 """What a client that went away is counted as; nginx's."""
-
-
-class Answer:
-    """What was told of an answer."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status, self.over = 0, False
-
-    async def whole(self, status: int, content: bytes | Json, *headers: tuple[str, str]) -> None:
-        kind = CONTENT_TYPE if isinstance(content, bytes) else "application/json"
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        await self._head(
-            status, ("content-type", kind), ("content-length", str(len(data))), *headers
-        )
-        await self._body(data, over=True)
-
-    async def event(self, data: str, *, over: bool = False) -> None:
-        """A part of a stream."""
-        if not self.status:
-            await self._head(200, ("content-type", "text/event-stream"))
-        await self._body(f"data: {data}\n\n".encode(), over)
-
-    async def refuse(self, error: RefusedError) -> None:
-        kind = "invalid_request_error" if error.status < 500 else "server_error"
-        record = {"message": str(error), "type": kind, "param": None, "code": error.code}
-        await self.whole(error.status, {"error": record}, *error.headers)
-
-    async def _head(self, status: int, *headers: tuple[str, str]) -> None:
-        self.status = status
-        raw = [(name.encode(), value.encode()) for name, value in headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-
-    async def _body(self, data: bytes, over: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": not over})
-        self.over = over
 
 
 class Front:
@@ -99,7 +60,7 @@ class Front:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """A line of the log per request: no query, no header, no body."""
-        begun, path, answer = time.monotonic(), scope["path"], Answer(send)
+        begun, path, answer = time.monotonic(), scope["path"], Answer(send, scope["part"])
         refused: RefusedError | None = None
         try:
             await self._serve(scope, receive, answer)
@@ -177,31 +138,36 @@ class Front:
         form = Form(asked, self._model)
         said: list[str] = []
         calls: list[Call] = []
-        async with aclosing(self._engine.complete(asked.engine)) as pieces:
-            async for piece in pieces:
-                thought, text, over = "", piece["content"], piece["stop"]
-                if asked.parting:
-                    thought, text = asked.parting.feed(text, over)
-                now: list[Call] = []
-                if asked.calls:
-                    text, now = asked.calls.feed(text, over)
-                said.append(text)
-                calls += now
-                if asked.stream and (text or thought or now):
-                    if not answer.status:
-                        self._metrics.first_token.observe(time.monotonic() - begun)
-                    await answer.event(form.part(text, thought, now))
-        self._metrics.computed(piece["timings"])
-        ended = "length" if piece["stop_type"] == "limit" else "stop"
+        last: Json = {}
+
+        def heard(piece: Json) -> None:
+            thought, text, over = "", piece["content"], piece["stop"]
+            if asked.parting:
+                thought, text = asked.parting.feed(text, over)
+            now: list[Call] = []
+            if asked.calls:
+                text, now = asked.calls.feed(text, over)
+            said.append(text)
+            calls.extend(now)
+            if asked.stream and (text or thought or now):
+                if not answer.status:
+                    self._metrics.first_token.observe(time.monotonic() - begun)
+                answer.event(form.part(text, thought, now))
+            if over:
+                last.update(piece)
+
+        await self._engine.complete(asked.engine, heard)
+        self._metrics.computed(last["timings"])
+        ended = "length" if last["stop_type"] == "limit" else "stop"
         ended = "tool_calls" if calls else ended
         if not asked.stream:
             await answer.whole(
-                200, form.whole("".join(said), calls, ended, piece["tokens_predicted"])
+                200, form.whole("".join(said), calls, ended, last["tokens_predicted"])
             )
             return
-        for last in form.last(ended, piece["tokens_predicted"]):
-            await answer.event(last)
-        await answer.event("[DONE]", over=True)
+        for part in form.last(ended, last["tokens_predicted"]):
+            answer.event(part)
+        await answer.end()
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
