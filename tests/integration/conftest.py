@@ -17,6 +17,7 @@ import virtual_pi
 import yaml
 from browser import Browser
 from filelock import FileLock
+from forked_training import forked_training  # noqa: F401
 from held import Hold
 from support import ROOT, free_port, needed, only_root, run_snakemake, until
 

@@ -33,6 +33,7 @@ from llmpi.train.student import Student, weights_of
 from llmpi.train.text import windows
 from llmpi.train.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("forked_training")
 NAMES = ["llama", "qwen3", "gemma3", "smollm3", "phi3", "phi3.5-longrope", "phi4-mini"]
 TRAINED = ["qwen3", "gemma3", "smollm3", "phi4-mini"]
 """Of each architecture one; `test_blocks` and `test_rounding` train a Llama."""

@@ -42,6 +42,7 @@ SETTINGS: dict[str, Any] = {
     "evaluate_every": 2,
     "by_block": True,
 }
+pytestmark = pytest.mark.usefixtures("forked_training")
 CPU = torch.device("cpu")
 
 

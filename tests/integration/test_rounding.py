@@ -35,6 +35,7 @@ from llmpi.train.rounding.make import learn_rounding
 from llmpi.train.rounding.matrix import FlatMatrix, NestedMatrix
 from llmpi.train.rounding.nested import Nested
 
+pytestmark = pytest.mark.usefixtures("forked_training")
 SETTINGS = {"steps": 12, "windows": 32}
 KINDS, NESTED = sorted(GRIDS), sorted(LAYOUTS)
 

@@ -34,6 +34,7 @@ from llmpi.train.text import split, windows
 from llmpi.train.trainer import LAST, Trainer
 from llmpi.train.updates import rate_share
 
+pytestmark = pytest.mark.usefixtures("forked_training")
 SETTINGS = {
     "steps": 6,
     "sequences": 4,

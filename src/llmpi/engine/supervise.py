@@ -76,14 +76,7 @@ def supervise(
     with tempfile.TemporaryDirectory(prefix="llmpi-") as folder:
         work, out = Path(folder) / "job.json", Path(folder) / "out.json"
         work.write_text(json.dumps(job))
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, str(work), str(out)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-            preexec_fn=die_with_parent(groups),
-        )
+        child = started([module, str(work), str(out)], environment or {}, groups)
         try:
             tail, timed_out = _follow(child, log, timeout_s, owner)
         finally:
@@ -96,6 +89,20 @@ def supervise(
             return Death(f"no end after {timeout_s:g} s", tail)
         died_of = -child.returncode if child.returncode < 0 else None
         return Death(_why(child.returncode, tail), tail, died_of)
+
+
+def started(
+    command: Sequence[str], environment: Mapping[str, str], groups: Sequence[Path]
+) -> subprocess.Popen[bytes]:
+    """The child that runs a module with its arguments, see `supervise`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+        preexec_fn=die_with_parent(groups),
+    )
 
 
 def _follow(
