@@ -59,26 +59,10 @@ def client(port: int) -> Client:
 class Load(NamedTuple):
     """What so many clients got."""
 
-    tokens: int
-    seconds: float
+    tokens_per_s: float
     first_s: list[float]
     whole_s: list[float]
     failed: int
-
-    @property
-    def tokens_per_s(self) -> float:
-        return self.tokens / self.seconds
-
-
-def together(loads: Sequence[Load]) -> Load:
-    """Of several turns."""
-    return Load(
-        sum(one.tokens for one in loads),
-        sum(one.seconds for one in loads),
-        [one for each in loads for one in each.first_s],
-        [one for each in loads for one in each.whole_s],
-        sum(one.failed for one in loads),
-    )
 
 
 def closed_loop(port: int, clients: int, requests: int, tokens: int) -> Load:
@@ -91,8 +75,7 @@ def closed_loop(port: int, clients: int, requests: int, tokens: int) -> Load:
     seconds = time.perf_counter() - begun
     good = [one for one in told if one["outcome"] == "answered"]
     return Load(
-        sum(one["output_tokens"] or 0 for one in good),
-        seconds,
+        sum(one["output_tokens"] or 0 for one in good) / seconds,
         [one["ttft_s"] or 0.0 for one in good],
         [one["whole_s"] for one in good],
         len(told) - len(good),
