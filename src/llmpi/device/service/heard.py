@@ -1,7 +1,7 @@
 """What is heard of llama-server: the lines of an answer, each as soon as it is there.
 
-No coroutine runs between two lines: a token that wakes one costs the engine a tenth of its turn
-more, where it computes on all processors.
+No coroutine runs between two lines: where the engine computes on all processors, it waits for
+whatever a token costs here.
 """
 
 import asyncio
