@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import nbformat  # noqa: F401
 import smart_open  # noqa: F401
 import snakemake.report  # noqa: F401
+from forks import become
 from snakemake.cli import get_argument_parser, main
 
 
@@ -28,15 +29,9 @@ def serve() -> None:
 
 def run(asked: dict[str, Any]) -> NoReturn:
     """As `python -m snakemake` would be started: there, in this environment, its output here."""
-    os.chdir(asked["cwd"])
-    os.environ.clear()
-    os.environ.update(asked["env"])
-    nothing = os.open(os.devnull, os.O_RDONLY)
     out = os.open(asked["out"], os.O_WRONLY | os.O_APPEND)
-    for source, target in ((nothing, 0), (out, 1), (out, 2)):
-        os.dup2(source, target)
+    become(asked["cwd"], asked["env"], out, out, ["snakemake", *asked["arguments"]])
     sys.path[0] = asked["cwd"]
-    sys.argv = ["snakemake", *asked["arguments"]]
     main()
     sys.exit()
 

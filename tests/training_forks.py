@@ -1,8 +1,8 @@
 """What learns, imported once: each process of it is a fork of this one, which spares six seconds of
 a processor. Torch has computed nothing here yet, and so has no threads that a fork would lose.
 
-`forked_training` starts it. A message is a line of JSON, with the file its standard error goes to;
-answered are the process, and, when it has ended, how.
+`forked_training` starts it. A message is JSON, with the file its standard error goes to; answered
+are the process, and, when it has ended, how: a line each.
 """
 
 import json
@@ -10,7 +10,8 @@ import os
 import runpy
 import socket
 import sys
-from typing import Any
+
+from forks import become
 
 import llmpi.train.__main__  # noqa: F401
 import llmpi.train.probe.__main__  # noqa: F401
@@ -30,23 +31,12 @@ def serve(asks: socket.socket) -> None:
         if (child := os.fork()) == 0:
             ends()
             asks.close()
-            return become(json.loads(message), files[0])
+            asked, nothing = json.loads(message), os.open(os.devnull, os.O_WRONLY)
+            return become(asked["cwd"], asked["env"], nothing, files[0], asked["command"])
         os.close(files[0])
         asks.sendall(f"{child}\n".encode())
         _, status = os.waitpid(child, 0)
         asks.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-
-
-def become(asked: dict[str, Any], errors: int) -> None:
-    """As `python -m MODULE ...` would be started."""
-    os.chdir(asked["cwd"])
-    os.environ.clear()
-    os.environ.update(asked["env"])
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for source, target in ((nothing, 0), (nothing, 1), (errors, 2)):
-        os.dup2(source, target)
-    module, *arguments = asked["command"]
-    sys.argv = [module, *arguments]
 
 
 if __name__ == "__main__":

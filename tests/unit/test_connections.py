@@ -1,6 +1,5 @@
-"""Connections of the service, by a real uvicorn on a real socket."""
+"""Connections of the service, by a real uvicorn on a real socket and the service's own loop."""
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from support import until
 
 from llmpi.device.service.connections import Connection
@@ -41,7 +41,7 @@ def served(app: Any) -> Iterator[int]:
     headers = [("connection", "close")]
     config = uvicorn.Config(app, http=Connection, lifespan="off", headers=headers, log_config=None)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listening]),))
+    thread = threading.Thread(target=uvloop.run, args=(server.serve(sockets=[listening]),))
     thread.start()
     try:
         until(lambda: server.started)
