@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from llmpi.device.service.requests import Asked
@@ -23,10 +24,19 @@ class Form:
         self._frame = {"id": name, "object": kind + stream, "created": int(time.time())}
         self._frame["model"] = model
         self._begins = f'{json.dumps(self._frame)[:-1]}, "choices": [{{"index": 0, '
+        opens, closes = ('"delta": {"content": ', "}") if asked.chat else ('"text": ', "")
+        self._before = self._begins + opens
+        self._after = closes + ', "logprobs": null, "finish_reason": null}]}'
         self._role: Json = {"role": "assistant"}
 
     def part(self, text: str, thought: str, calls: Sequence[Call]) -> str:
-        """Of a stream; the first of a chat says whose turn it is."""
+        """Of a stream; the first of a chat says whose turn it is.
+
+        Most hold a token's text and nothing else. The engine waits for what one costs here, and so
+        such a part is written as `json.dumps` would have written it, without asking it.
+        """
+        if not (self._role or thought or calls):
+            return self._before + quoted(text) + self._after
         made = [call.record(index, streamed=True) for index, call in enumerate(calls)]
         said = {"reasoning_content": thought, "content": text, "tool_calls": made}
         delta = {**self._role, **{key: part for key, part in said.items() if part}}
@@ -52,7 +62,7 @@ class Form:
 
     def _chunk(self, said: Json, ended: str | None = None) -> str:
         choice = json.dumps({**said, "logprobs": None, "finish_reason": ended})
-        return f"{self._begins}{choice[1:]}]}}"  # of every token: the same is not written anew
+        return f"{self._begins}{choice[1:]}]}}"
 
     def _usage(self, tokens: int) -> Json:
         prompt = self._asked.prompt_tokens
