@@ -10,7 +10,7 @@ from typing import Any
 import made_study
 import pytest
 from good_config import GOOD
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_judgements import KEY, saved
 
@@ -19,7 +19,7 @@ from llmpi.engine.shown import UNSEEN, ShownStream, shown, visible, without_logi
 from llmpi.quality.ab.blind_sheet import read_judgements
 from llmpi.quality.ab.kind import _judged, _unread
 from llmpi.quality.ab.pairs import compare_pair
-from llmpi.records import write_json
+from llmpi.records import visible_json, write_json
 from llmpi.report.memo.text import _escaped
 from llmpi.report.page.write import write_page
 from llmpi.report.words.texts import Texts
@@ -43,6 +43,14 @@ def test_nothing_is_obeyed_and_nothing_else_is_changed(text: str) -> None:
 @given(st.recursive(st.text() | st.integers(), st.lists, max_leaves=5))
 def test_in_json_an_escape_is_the_same(content: object) -> None:
     assert json.loads(visible(json.dumps(content, ensure_ascii=False))) == content
+
+
+@given(st.one_of(st.text(), st.text(st.characters(codec="ascii"))))
+@example("".join(map(chr, range(128))))
+def test_a_text_of_json_is_shown_alike_whether_or_not_it_is_looked_through(text: str) -> None:
+    for indent in (None, 1):
+        written = json.dumps([text, {text: 1.5}], indent=indent, ensure_ascii=False)
+        assert visible_json(written) == visible(written)
 
 
 @pytest.mark.parametrize(

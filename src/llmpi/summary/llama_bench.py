@@ -93,7 +93,7 @@ FIELDS = (
 """In llama-bench's order (`test::get_fields` of tools/llama-bench/llama-bench.cpp at the engine's
 commit)."""
 
-AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
+AS_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 """enum llama_flash_attn_type (llama.h)."""
