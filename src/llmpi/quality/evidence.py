@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from llmpi.engine.records import record
@@ -143,10 +144,10 @@ def score_of(items: Items, clusters: Sequence[str]) -> Score | None:
 def _score(items: Items, places: Places) -> Score | None:
     if not items:
         return None
-    at = [places[item.cluster] for item in items]
+    at = _at(items, places)
     return {
         "items": _counts(at, places),
-        "score": _sums(at, [item.score for item in items], places),
+        "score": _sums(at, np.array([item.score for item in items]), places),
     }
 
 
@@ -159,13 +160,13 @@ def _loss(reference: Mapping[str, float], variant: Items, places: Places) -> Pai
     pairs = [item for item in variant if item.id in reference]
     if not pairs:
         return None
-    at = [places[item.cluster] for item in pairs]
-    lost = [reference[item.id] - item.score for item in pairs]
+    at = _at(pairs, places)
+    lost = np.array([reference[item.id] - item.score for item in pairs])
     return {
         "kind": "paired",
         "items": _counts(at, places),
-        "lost": _sums(at, [max(0.0, one) for one in lost], places),
-        "gained": _sums(at, [max(0.0, -one) for one in lost], places),
+        "lost": _sums(at, np.maximum(lost, 0.0), places),
+        "gained": _sums(at, np.maximum(-lost, 0.0), places),
     }
 
 
@@ -207,17 +208,19 @@ def _places(clusters: Sequence[str]) -> Places:
     return {name: at for at, name in enumerate(clusters)}
 
 
-def _counts(at: Sequence[int], places: Places) -> list[int]:
-    """Items of each cluster.
+def _at(items: Items, places: Places) -> NDArray[np.intp]:
+    """The place of each item's cluster."""
+    return np.array([places[item.cluster] for item in items], np.intp)
 
-    Args:
-        at: the place of each item's cluster.
-    """
+
+def _counts(at: NDArray[np.intp], places: Places) -> list[int]:
+    """Items of each cluster."""
     return np.bincount(at, minlength=len(places)).tolist()
 
 
-def _sums(at: Sequence[int], values: Sequence[float], places: Places) -> Sums:
-    squares = 0.0
-    for value in values:
-        squares += value * value
-    return {"sums": np.bincount(at, values, len(places)).tolist(), "squares": squares}
+def _sums(at: NDArray[np.intp], values: NDArray[np.float64], places: Places) -> Sums:
+    """Everything is added up one by one, in the order of the items: numpy's `sum` of the squares
+    would round otherwise."""
+    squares = np.add.accumulate(values * values)
+    sums = np.bincount(at, values, len(places))
+    return {"sums": sums.tolist(), "squares": float(squares[-1])}

@@ -103,8 +103,8 @@ def _requirement(
         for variant, record in records.items()
         if record["status"] == "ok"
     }
-    answered = (item.cluster for found in items.values() for item in found)
-    clusters = sorted({*cluster.values(), *answered})
+    answered = {item.cluster for found in items.values() for item in found}
+    clusters = sorted(answered.union(cluster.values()))
     variants = evidence_of(items, order, clusters)
     return {
         "task": task,
