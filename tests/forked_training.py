@@ -1,4 +1,5 @@
-"""Training's processes as forks of one that has imported torch and transformers."""
+"""Training's processes, and the converter's, as forks of one that has imported torch and
+transformers."""
 
 import contextlib
 import functools
@@ -17,9 +18,11 @@ import pytest
 from support import ROOT
 
 from llmpi.engine import supervise
+from llmpi.gguf.converter import OFFLINE
 from llmpi.train.child import ENVIRONMENT
 
 PLAIN = supervise.started
+OF_TORCH = ("llmpi.train", "llmpi.gguf.hf_to_gguf")
 
 
 class Forked:
@@ -28,7 +31,7 @@ class Forked:
     _one_at_a_time = threading.Lock()
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        assert self._one_at_a_time.acquire(blocking=False), "no test trains two at once"
+        assert self._one_at_a_time.acquire(blocking=False), "no test has two of them at once"
         self.returncode: int | None = None
         self._server, self._said = server()
         reads, writes = os.pipe()
@@ -56,7 +59,7 @@ def server() -> tuple[socket.socket, IO[str]]:
     subprocess.Popen(
         [sys.executable, str(ROOT / "tests/training_forks.py"), str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, **OFFLINE},
     )
     theirs.close()
     return ours, ours.makefile("r")
@@ -65,7 +68,7 @@ def server() -> tuple[socket.socket, IO[str]]:
 def started(
     command: Sequence[str], environment: Mapping[str, str], groups: Sequence[Path]
 ) -> Any:  # a process
-    if command[0].startswith("llmpi.train") and not groups:
+    if command[0].startswith(OF_TORCH) and not groups:
         return Forked(command, {**os.environ, **environment})
     return PLAIN(command, environment, groups)
 

@@ -1,5 +1,6 @@
 """Snakemake, imported once: each run of it is a fork of this process, which spares two seconds.
-Its plugins are, too, and with the one for the terminal most of ours that the workflow imports.
+Its plugins are, too, and with the one for the terminal most of ours that the workflow imports; a
+study was read once, by which pydantic makes what reads one.
 
 `support.py` starts it. A line of JSON on standard input asks for a run, a line of its exit status
 answers.
@@ -8,6 +9,7 @@ answers.
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 # What Snakemake imports once it runs: a third of what a dry run takes.
@@ -17,9 +19,12 @@ import snakemake.report  # noqa: F401
 from forks import become
 from snakemake.cli import get_argument_parser, main
 
+from llmpi.study.file import load_study
+
 
 def serve() -> None:
     get_argument_parser()  # looks for plugins among all packages
+    load_study(Path("config/config.yaml"))
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             run(json.loads(line))

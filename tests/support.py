@@ -22,14 +22,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_snakemake(
-    *arguments: str, cwd: Path, check: bool = True, **env: str
+    *arguments: str, cwd: Path, check: bool = True, of_jobs: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the workflow in `cwd`, where its results go: the Snakefile there, else the project's."""
+    """Run the workflow in `cwd`, where its results go: the Snakefile there, else the project's.
+
+    Args:
+        of_jobs: the folder of a `sitecustomize` for the processes that Snakemake starts.
+    """
     snakefile = next(p / "Snakefile" for p in (cwd, ROOT) if (p / "Snakefile").is_file())
     command = ["--snakefile", str(snakefile), *arguments]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out:
         there = {**os.environ, **env}
         run = _forked if _pythons(there) == STARTED_WITH else _started
+        if of_jobs:
+            there["PYTHONPATH"] = f"{of_jobs}{os.pathsep}{there.get('PYTHONPATH', '')}"
         status = run(command, cwd, there, Path(out.name))
         said = out.read()
     assert not check or status == 0, said
@@ -66,7 +72,8 @@ def _forked(arguments: list[str], cwd: Path, env: dict[str, str], out: Path) -> 
 def _forks() -> tuple[IO[str], IO[str]]:
     """Standard input and output of a process that has imported Snakemake; it ends with this one."""
     command = [sys.executable, str(ROOT / "tests/snakemake_forks.py")]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    started = subprocess.Popen(command, **pipes, cwd=ROOT, text=True)
     assert started.stdin
     assert started.stdout
     return started.stdin, started.stdout

@@ -1,5 +1,6 @@
-"""What learns, imported once: each process of it is a fork of this one, which spares six seconds of
-a processor. Torch has computed nothing here yet, and so has no threads that a fork would lose.
+"""What learns and what converts, imported once: each process of it is a fork of this one, which
+spares six seconds of a processor. Torch has computed nothing here yet, and so has no threads that a
+fork would lose.
 
 `forked_training` starts it. A message is JSON, with the file its standard error goes to; answered
 are the process, and, when it has ended, how: a line each.
@@ -13,6 +14,7 @@ import sys
 
 from forks import become
 
+import llmpi.gguf.hf_to_gguf  # noqa: F401
 import llmpi.train.__main__  # noqa: F401
 import llmpi.train.probe.__main__  # noqa: F401
 import llmpi.train.rounding.__main__  # noqa: F401
@@ -22,7 +24,7 @@ LONGEST = 1 << 20
 
 
 def serve(asks: socket.socket) -> None:
-    """Until whoever asks has gone; returns in each process that is to learn."""
+    """Until whoever asks has gone; returns in each process that is to work."""
     while True:
         message, [*files], _, _ = socket.recv_fds(asks, LONGEST, 1)
         if not message:

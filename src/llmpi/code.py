@@ -111,17 +111,25 @@ def _closure(entry: Path | str, package: Path) -> frozenset[Path]:
     first = [entry] if isinstance(entry, Path) else _files(entry, package)
     if not first:
         raise FileNotFoundError(f"there is no module {entry}")
-    read, seen, found, queue = _reader(package), set(first), set[Path](), list(first)
+    seen, found, queue = set(first), set[Path](), list(first)
     while queue:
-        file = queue.pop()
-        about = read(file)
-        found.update([] if about.is_empty else [file])
-        found.update(_beside(file.parent) if about.looks_beside else [])
-        new = {path for name in about.names for path in _files(name, package)} - seen
+        own, named = _of_file(queue.pop(), package)
+        found |= own
+        new = named - seen
         seen |= new
         queue += new
-    read.keep()
+    _reader(package).keep()
     return frozenset(found)
+
+
+@cache
+def _of_file(file: Path, package: Path) -> tuple[frozenset[Path], frozenset[Path]]:
+    """What decides in it and beside it, and the files of what it names."""
+    about = _reader(package)(file)
+    own = [] if about.is_empty else [file]
+    beside = _beside(file.parent) if about.looks_beside else []
+    named = (path for name in about.names for path in _files(name, package))
+    return frozenset([*own, *beside]), frozenset(named)
 
 
 @cache

@@ -111,7 +111,8 @@ def small_study(name: str) -> dict[str, Any]:
 def new_work(folder: Path, name: str) -> Work:
     """A working copy of the project's own files, without its results."""
     for part in ("rules", "workflow", "profiles", "src", "envs", "config/data"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        # What `llmpi.code` read of the sources goes with them: that takes seconds.
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc"))
     for file in ("Snakefile", "pyproject.toml"):
         shutil.copy2(ROOT / file, folder / file)
     return Work(folder, small_study(name)).write()

@@ -91,9 +91,8 @@ def made_study(folder: Path) -> Path:
 
 
 def run(study: Path, target: str, short: str = "") -> subprocess.CompletedProcess[str]:
-    path = f"{SHORT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     arguments = ["--cores", "2", "--configfile", "study.yaml", "--", target]
-    return run_snakemake(*arguments, cwd=study, check=False, PYTHONPATH=path, LLMPI_SHORT=short)
+    return run_snakemake(*arguments, cwd=study, check=False, of_jobs=SHORT, LLMPI_SHORT=short)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -28,6 +28,8 @@ from llmpi.gguf.convert import convert
 from llmpi.gguf.converter import NEEDED, converter_folder
 from llmpi.gguf.quantize import quantize
 
+pytestmark = pytest.mark.usefixtures("forked_training")
+
 LOCK = ROOT / "envs/workstation.lock"
 TOKENS = 96
 CONTEXT_TOKENS = 256

@@ -235,8 +235,9 @@ def test_where_all_is_disturbed_the_decision_is_provisional_and_never_empty() ->
     found = decision(choice)
     assert (quant(found["pick"]), found["standing"]) == ("Q8_0", "provisional")
     assert found["provisional_by"] == ["disturbed"]
-    assert len(found["able"]) == 2 and not found["killed"]
-    assert [list(map(blamed, c["killed_by"])) for c in choice["candidates"]] == [["disturbed"]] * 2
+    assert len(found["able"]) == len(choice["candidates"]) == 2 and not found["killed"]
+    for candidate in choice["candidates"]:
+        assert [blamed(by) for by in candidate["killed_by"]] == ["disturbed"]
     assert "This is provisional: other programs took too much" in said(*cells)[1]
     throttled = cell("Q2_K", 20, 60, marks=["disturbed", "throttled"])
     assert quant(decided(*cells, throttled)["pick"]) == "Q8_0"
@@ -272,7 +273,7 @@ def test_a_cell_that_was_too_slow_for_all_of_it_says_so() -> None:
 )
 def test_faults(fault: dict[str, object], blame: list[str]) -> None:
     found = chosen(cell("F16", 4, 60), cell("Q4_0", 9, 60, **fault))
-    assert list(map(blamed, found["candidates"][1]["killed_by"])) == blame
+    assert [blamed(by) for by in found["candidates"][1]["killed_by"]] == blame
     assert quant(decision(found)["pick"]) == "F16"
 
 
@@ -292,7 +293,7 @@ LOSES: NotHeld = {"kind": "fails", "variant": "Q8_0", "margin_pct": 3.0}
 def test_what_a_score_rules_out(score: TaskRow, blame: list[str]) -> None:
     """Who always abstains, or never does, is broken whatever the others are."""
     found = chosen(cell("F16", 4, 60), cell("Q4_0", 9, 60, score))
-    assert list(map(blamed, found["candidates"][1]["killed_by"])) == blame
+    assert [blamed(by) for by in found["candidates"][1]["killed_by"]] == blame
 
 
 def test_a_model_that_mostly_abstains_is_not_picked_where_overall_f1_cannot_tell() -> None:
@@ -330,7 +331,7 @@ def test_perplexity_tells_a_broken_variant_without_questions() -> None:
     texts = {"text": {"task": "divergence", "text_file": "text.txt"}}
     found = recommend(summary(*rows, quality=texts), requirements({}), Constraints(prefer="speed"))
     assert found["task"] is None
-    assert list(map(blamed, found["candidates"][1]["killed_by"])) == ["broken"]
+    assert [blamed(by) for by in found["candidates"][1]["killed_by"]] == ["broken"]
     assert "quality was not measured" in english.decision(decision(found), found)[0]
 
 
@@ -586,7 +587,7 @@ def test_on_a_summary_as_it_is_made() -> None:
     write(layout.BENCH, bench(drawn), **where)
     write(layout.QUALITY, quality(45.0), task="qa", **where)
     found = recommend(*small_summary(), Constraints(f1_drop_at_most=30))
-    assert [list(map(blamed, c["killed_by"])) for c in found["candidates"]] == [
+    assert [[blamed(by) for by in c["killed_by"]] for c in found["candidates"]] == [
         ["too few"],
         ["failed"],
         ["too few"],

@@ -169,7 +169,7 @@ def test_a_cache_that_was_not_scored_is_not_picked() -> None:
     assert row["quality"]["qa"]["status"] == "not run"
     assert str(row["quality"]["qa"]["reason"]).startswith("not scored with this cache (q4_0)")
     found = chosen(**how)
-    out = {c["id"]: list(map(blamed, c["killed_by"])) for c in found["candidates"]}
+    out = {c["id"]: [blamed(by) for by in c["killed_by"]] for c in found["candidates"]}
     assert out == {
         "pi/m/F16/default": ["too few"],
         "pi/m/F16/lean": ["computation"],
@@ -198,7 +198,7 @@ def test_scores_of_a_cache_that_are_not_there_yet_are_not_the_defaults() -> None
     measured(runtimes=LEAN)
     assert row_of("lean", runtimes=LEAN)["quality"]["qa"]["f1_pct"] is None
     killed = {
-        c["id"]: list(map(blamed, c["killed_by"])) for c in chosen(runtimes=LEAN)["candidates"]
+        c["id"]: [blamed(by) for by in c["killed_by"]] for c in chosen(runtimes=LEAN)["candidates"]
     }
     assert killed["pi/m/Q4_0/lean"] == ["unscored"]
 

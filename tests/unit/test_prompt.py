@@ -90,7 +90,7 @@ HOSTILE = {
 def test_a_hostile_template(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Case 28."""
     monkeypatch.setattr("llmpi.engine.chat.template.RENDER_S", 1.0)
-    monkeypatch.setattr("llmpi.engine.chat.template.START_S", 10.0)
+    monkeypatch.setattr("llmpi.engine.chat.template.START_S", 5.0)
     with pytest.raises(TemplateError, match=said):
         render(template, "c", "q")
 

@@ -1,6 +1,7 @@
 """Models of somebody else's: what is no model is one failed cell, or words."""
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,17 @@ def test_a_template_that_ends(tmp_path: Path) -> None:
     assert record["answers"][0]["prompt_tokens"] == 1 + len("\u2581Hi!".encode())
 
 
-def test_an_endless_template_is_a_failed_cell(tmp_path: Path) -> None:
-    """Case 28: after so much time of a processor, with its reason."""
+def test_an_endless_template_is_a_failed_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 28: after so much time of a processor, here of 2 s, with its reason."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import llmpi.engine.chat.template as found\nfound.RENDER_S = 2.0\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     record = answered(tmp_path, LOOPS)
     assert record["status"] == "failed"
-    assert record["reason"] == (
-        "the model's chat template has no end: it was broken off after 20 s"
-    )
+    assert record["reason"] == "the model's chat template has no end: it was broken off after 2 s"
 
 
 def test_what_a_template_says_is_no_accident_of_this_machine(tmp_path: Path) -> None:

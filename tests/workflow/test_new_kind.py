@@ -140,7 +140,7 @@ QUANTS = ["F16", "Q4_K_M", "Q2_K"]
 def project(tmp_path: Path) -> Path:
     """A copy of the project that has the toy kind, and a study that asks for it."""
     for part in ("config", "envs", "profiles", "rules", "src", "workflow"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("*.pyc"))
     shutil.copy(ROOT / "Snakefile", tmp_path)
     (tmp_path / "src/llmpi/study/tasks/letters.py").write_text(SETTINGS)
     (tmp_path / "src/llmpi/quality/letters").mkdir()

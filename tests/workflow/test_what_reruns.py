@@ -101,8 +101,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Made:
                 shutil.rmtree(done.folder, ignore_errors=True)
                 done.folder.mkdir()
                 for part in PROJECT:
-                    copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-                    copy(ROOT / part, done.folder / part)
+                    if (ROOT / part).is_dir():
+                        no_bytecode = shutil.ignore_patterns("*.pyc")
+                        shutil.copytree(ROOT / part, done.folder / part, ignore=no_bytecode)
+                    else:
+                        shutil.copy2(ROOT / part, done.folder / part)
                 done.finish()
                 assert done.planned() == {}
                 is_made.touch()

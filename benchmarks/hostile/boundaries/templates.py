@@ -47,7 +47,7 @@ REFUSALS = (template.TemplateError,)
 @contextmanager
 def receiver(_folder: Path) -> Iterator[Callable[[Given], None]]:
     # As many as there are in a benchmark's time; the product waits longer.
-    template.RENDER_S, template.START_S = 2.0, 10.0
+    template.RENDER_S, template.START_S = 1.0, 5.0
 
     def receive(given: Given) -> None:
         chat = ChatFormat(given.template, bos_token="<s>", eos_token="</s>")

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 CHILD = "llmpi.gguf.hf_to_gguf"
 PARTS = ("convert_hf_to_gguf.py", "conversion", "gguf-py", "LICENSE")
 NEEDED = ("torch", "transformers", "sentencepiece")
+# A checkpoint may name repositories of the hub that are not of this study.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a weight, by output type
 ROOM_BYTES = 64 << 20  # for vocabulary and metadata: the largest vocabularies take some 20 MB
 
@@ -57,10 +59,8 @@ def write_gguf(
         "out": str(out),
         "outtype": outtype.lower(),
     }
-    # A checkpoint may name repositories of the hub that are not of this study.
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     with growing(out, needed - ROOM_BYTES, f"of {name} written", log.info):
-        ended = supervise(CHILD, job, writes=Outcome, log=tell, environment=offline)
+        ended = supervise(CHILD, job, writes=Outcome, log=tell, environment=OFFLINE)
     if not isinstance(ended, Death) and (made_by := ended["made_by"]):
         return {"sources": engine_source.key(pin), **made_by}
     if isinstance(ended, Death):
