@@ -12,18 +12,18 @@ from llmpi.summary.read import read_records, trees
 from llmpi.summary.study import summarize
 
 
+@trees()
 def main(
     *, study: Study, csv: Path, parquet: Path, speed: Path, summary: Path, requirements: Path
 ) -> None:
-    with trees():
-        records = read_records(study)
-        whole, asked = summarize(study, records)
-        flat = flat_rows(study, whole["rows"])
-        write_csv(csv, flat)
-        write_parquet(parquet, study, whole, flat)
-        write_llama_bench(speed, study, records)
-        write_json(summary, whole, indent=None)
-        write_json(requirements, asked, indent=None)
+    records = read_records(study)
+    whole, asked = summarize(study, records)
+    flat = flat_rows(study, whole["rows"])
+    write_csv(csv, flat)
+    write_parquet(parquet, study, whole, flat)
+    write_llama_bench(speed, study, records)
+    write_json(summary, whole, indent=None)
+    write_json(requirements, asked, indent=None)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ class Records:
 @contextmanager
 def trees() -> Iterator[None]:
     """Around work on thousands of records. They hold no cycles, and looking for some again and
-    again while they become more takes a third of the time (`python -m benchmarks.page`)."""
+    again while they become more takes a third of the time (`python -m benchmarks.page`). Around a
+    function, as its decorator: what it made has gone by then, and is not looked through once more.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
