@@ -26,7 +26,7 @@ def run(main: Callable[..., None]) -> None:
     What it is annotated with says what it gets: of a file its `Path` or, for any other type, the
     record in it (`llmpi.records.read`); of a parameter of the rule the value, parsed as that type.
     """
-    snakemake = main.__globals__["snakemake"]  # Snakemake puts it there
+    snakemake = inspect.unwrap(main).__globals__["snakemake"]  # Snakemake puts it there
     with job(snakemake.log[0]):
         main(**arguments(main, snakemake))
 

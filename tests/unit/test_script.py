@@ -16,6 +16,7 @@ from llmpi.engine.records import Failed, record
 from llmpi.records import RecordError
 from llmpi.script import arguments, run
 from llmpi.study.devices import LocalDevice, SingleDevice, SshDevice
+from llmpi.summary.read import trees
 
 
 @record
@@ -129,6 +130,22 @@ def test_a_damaged_record_ends_the_script_with_its_name(
     assert "made.json: seconds_s: Field required" in said and "Traceback" not in said
     with pytest.raises(RecordError):
         arguments(main, asked)
+
+
+def test_a_main_with_a_decorator_is_called_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Path] = []
+
+    @trees()
+    def main(*, out: Path) -> None:
+        called.append(out)
+
+    asked = job(output={"out": "x/y"})
+    asked.log = [str(tmp_path / "log")]
+    monkeypatch.setitem(globals(), "snakemake", asked)
+    run(main)
+    assert called == [Path("x/y")]
 
 
 @pytest.mark.parametrize("name", RULES)
