@@ -5,6 +5,9 @@ same bound on new tokens and the same rule to stop. The loop decodes one prompt 
 keeps what the next one has in common with it, as llama-cpp-python does; llama-server, built from
 the engine's own sources, runs with the number of slots it is fastest with. The ceiling is what
 llama-batched-bench's best rates would make of the prompt and new tokens that have to be computed.
+Its prompts begin in an empty cache, while what has to be computed of ours stands behind what it
+shares with others: a row at that depth looks at more. `depth_ceiling_share_*` is the share of what
+llama-bench's rate at the mean depth of our rows would make of them.
 """
 
 import argparse
@@ -84,7 +87,9 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
     best = [min(a.seconds, b.seconds) for a, b in zip(runs["loop"], runs["server"], strict=True)]
     ours_s = [run.seconds for run in runs["ours"]]
     mean = round(statistics.fmean(map(len, prompts)))
-    ceiling_s = ceiling_seconds(gguf, mean, *tokens, args)
+    pp, tg = ceiling(gguf, mean, args)
+    ceiling_s = tokens[0] / pp + tokens[1] / tg
+    at_depth_s = tokens[0] / pp_at_depth(gguf, depth_of(blocks), args) + tokens[1] / tg
     pairs = zip(runs["ours"][0].answers, runs["loop"][0].answers, strict=True)
     same = sum(ours == theirs for ours, theirs in pairs)
     print(f"{name}: {count} questions, {tokens[0]} prompt and {tokens[1]} new tokens computed")
@@ -93,6 +98,7 @@ def compare(gguf: Path, args: argparse.Namespace) -> dict[str, float]:
         f"server_slots_{name}": slots,
         f"vs_best_{name}": statistics.median(b / o for b, o in zip(best, ours_s, strict=True)),
         f"ceiling_share_{name}": ceiling_s / statistics.median(ours_s),
+        f"depth_ceiling_share_{name}": at_depth_s / statistics.median(ours_s),
         f"same_as_loop_{name}": same / count,
         f"same_twice_{name}": float(len({str(run.answers) for run in runs["ours"]}) == 1),
     }
@@ -227,15 +233,8 @@ def complete(url: str, prompt: Prompt, args: argparse.Namespace) -> Prompt:
 # --- the ceiling ----------------------------------------------------------------------------------
 
 
-def ceiling_seconds(
-    gguf: Path, prompt_tokens: int, prompt: int, new: int, args: argparse.Namespace
-) -> float:
-    """Seconds at its best rates, for prompts and answers of the same length as ours.
-
-    Args:
-        prompt_tokens: of the mean prompt.
-        prompt, new: tokens that have to be computed in all.
-    """
+def ceiling(gguf: Path, prompt_tokens: int, args: argparse.Namespace) -> tuple[float, float]:
+    """llama-batched-bench's best rates, for prompts of so many tokens and answers like ours."""
     ours = ["-npp", str(prompt_tokens), "-ntg", str(args.max_new_tokens)]
     command = [str(tool("llama-batched-bench")), "-m", str(gguf), "-c", "16384", "-b", "2048"]
     command += ["-ub", "512", *ours, "-npl", "1,4,8,16,24", "--output-format", "jsonl"]
@@ -248,7 +247,34 @@ def ceiling_seconds(
     ]
     pp, tg = max(row["speed_pp"] for row in rows), max(row["speed_tg"] for row in rows)
     print(f"{gguf.stem.lower()}: llama-batched-bench: pp {pp:.0f}, tg {tg:.0f} tokens/s")
-    return float(prompt / pp + new / tg)
+    return pp, tg
+
+
+def depth_of(blocks: list[list[list[Prompt]]]) -> int:
+    """At how many tokens the rows of prompts stand that have to be computed, on the average."""
+    groups = [group for block in blocks for group in block]
+    prefix = common_prefix([prompt for group in groups for prompt in group])
+    pieces = [(0, prefix)]
+    for group in groups:
+        shared = common_prefix(group)
+        pieces += [(prefix, shared), *((shared, len(prompt)) for prompt in group)]
+    rows = sum(end - start for start, end in pieces)
+    return round(sum((end - start) * (start + end) / 2 for start, end in pieces) / rows)
+
+
+def pp_at_depth(gguf: Path, depth: int, args: argparse.Namespace) -> float:
+    """llama-bench's best rate of rows that stand at such a depth on the average, tokens/s."""
+    rates = []
+    for rows in (64, 128, 256):
+        command = [str(tool("llama-bench")), "-m", str(gguf), "-t", str(args.threads), "-o", "json"]
+        command += ["-r", "5", "-n", "0", "-p", str(rows), "-d", str(max(0, depth - rows // 2))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"llama-bench failed ({done.returncode}): {done.stderr[-2000:]}")
+        [result] = json.loads(done.stdout)
+        rates.append(statistics.median(result["samples_ts"]))
+    print(f"{gguf.stem.lower()}: llama-bench at a depth of {depth}: pp {max(rates):.0f} tokens/s")
+    return float(max(rates))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,22 @@ def test_a_job_that_fails_is_told_at_once_in_one_line(folder: Path) -> None:
     assert "CalledProcessError" not in got
 
 
+@pytest.mark.parametrize("said", ["", "on host"])
+def test_a_job_that_was_killed_is_told_with_what_to_do(tmp_path: Path, said: str) -> None:
+    before = f"echo {said} > {{log}}; " if said else ""
+    (tmp_path / "Snakefile").write_text(
+        "rule work:\n"
+        "    output: 'made'\n"
+        "    log: 'logs/work/made.log'\n"
+        f"    shell: '{before}kill -KILL $$'\n"
+    )
+    status, lines = piped(tmp_path)
+    [told] = [line for line in lines if "error: " in line]
+    assert status == 1
+    assert told.endswith("and run again") and "for want of memory" in told
+    assert said in told
+
+
 @pytest.mark.parametrize("columns", [1, 39, 40, 300])
 def test_any_width_will_do(folder: Path, columns: int) -> None:
     status, got = on_a_terminal(folder, *OURS, columns=columns)

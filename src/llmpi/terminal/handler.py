@@ -19,7 +19,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from llmpi.job_lines import FAILED, INTERRUPTED, job_line, job_log, job_name
+from llmpi.job_lines import ERROR, FAILED, INTERRUPTED, job_line, job_log, job_name
 from llmpi.terminal.disk import error_in
 from llmpi.terminal.plain import PlainView
 from llmpi.terminal.run_state import Run, told_time
@@ -51,6 +51,10 @@ NOISE = (
 )
 """How messages begin that tell nobody what to do."""
 NOTHING_TO_DO = "Nothing to be done"
+KILLED = (
+    "most likely it was killed, for want of memory: close what else runs, or run fewer jobs at "
+    "once (snakemake --cores 1), and run again"
+)
 SAID_BY_THE_JOB = "returned non-zero exit status"
 SAID_AT_THE_END = "At least one job did not complete successfully"
 
@@ -186,8 +190,9 @@ class LogHandler(LogHandlerBase):
         last = _last_line(log)
         if not error_in(Path(log)):
             if not last.endswith(INTERRUPTED):
+                before = f" (the last of {log}: {last})" if last else ""
                 self._say(
-                    job_line(name, f"error: it ended without a word; {_told(log, last)}"), "red"
+                    job_line(name, f"{ERROR}it ended without a word{before}; {KILLED}"), "red"
                 )
         elif not self._draws:
             self._say(job_line(name, f"ended without a result; see {log}"))
@@ -262,7 +267,3 @@ def _last_line(log: str) -> str:
         lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
         return lines[-1] if lines else ""
     return ""
-
-
-def _told(log: str, last: str) -> str:
-    return f"the last of {log}: {last}" if last else "most likely it was killed: run again"
