@@ -110,6 +110,23 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
     assert is_ok(read(study / target, dict))
 
 
+@pytest.mark.parametrize(
+    ("stage", "function"), [("reference", "score_chunks"), ("answers", "BatchEngine.run")]
+)
+def test_what_is_killed_at_work_leaves_nothing(study: Path, stage: str, function: str) -> None:
+    module, target = STAGES[stage]
+    shutil.rmtree(study / "results/blocks", ignore_errors=True)
+    results = study / "results"
+    for old in results.glob(f"{target.removeprefix('results/').removesuffix('json')}*"):
+        old.unlink()
+    run(study, target, f"{module} killed")  # what it rests on is there
+    before = files(results)
+    killed = run(study, target, f"{module} killed in {function}")
+    assert killed.returncode == 1, killed.stdout
+    assert "this machine's memory did not suffice, of which" in killed.stdout
+    assert files(results) == before
+
+
 WRITES = [stage for stage in STAGES if stage not in ("look into", "divergence", "predictions")]
 
 

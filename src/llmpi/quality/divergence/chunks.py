@@ -10,6 +10,7 @@ import numpy as np
 
 from llmpi.engine.llama import EngineError
 from llmpi.engine.progress import Progress
+from llmpi.quality.divergence.jobs import unfinished
 from llmpi.quality.divergence.log_probs import (
     Codes,
     Logits,
@@ -31,19 +32,19 @@ def write_rows(
     model: Windows, tokens: Tokens, out: Path, partial: "Partial", threads: int
 ) -> Values:
     """Score `tokens` and write their log-probabilities to `out`, whole or not at all."""
-    unfinished = out.with_name(f".{out.name}.part")
-    if partial.finished() and unfinished.is_file():
-        held = LogProbs.open(unfinished, "r+")
+    part = unfinished(out)
+    if partial.finished() and part.is_file():
+        held = LogProbs.open(part, "r+")
     else:
         partial.clear()
-        held = LogProbs.create(unfinished, tokens, model.vocab_tokens)
+        held = LogProbs.create(part, tokens, model.vocab_tokens)
     try:
         values = score_chunks(model, tokens, held.rows, score_and_encode, partial, threads)
     except BaseException:
         if not partial.finished():  # of rows that no note speaks of nothing can go on
-            unfinished.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         raise
-    unfinished.replace(out)
+    part.replace(out)
     return values
 
 

@@ -25,6 +25,7 @@ from llmpi.quality.divergence.jobs import (
     PerplexityJob,
     PerplexityOutcome,
     TextToCut,
+    unfinished,
 )
 from llmpi.quality.divergence.records import (
     Corpus,
@@ -107,9 +108,15 @@ def reference(
         "max_bytes": settings["max_bytes"],
         "rows": str(out),
     }
-    record = _perplexity(job)
+    try:
+        record = _perplexity(job)
+    finally:
+        if not partial.is_dir():  # a child that was killed before its first chunk left its rows
+            unfinished(out).unlink(missing_ok=True)
     if record["status"] != "ok":
         out.write_bytes(b"")
+        unfinished(out).unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return record
 
 

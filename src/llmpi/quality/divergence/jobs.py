@@ -1,5 +1,6 @@
 """What the child process of `llmpi.quality.divergence.evaluate` is asked, and what it answers."""
 
+from pathlib import Path
 from typing import Literal
 
 from typing_extensions import TypedDict
@@ -63,3 +64,8 @@ class PerplexityOutcome(TypedDict):
 class DivergenceOutcome(TypedDict):
     measured: DivergenceMeasured | None
     refused: str | None
+
+
+def unfinished(rows: Path) -> Path:
+    """Where a reference's log-probabilities stand until all are there."""
+    return rows.with_name(f".{rows.name}.part")
