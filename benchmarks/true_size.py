@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,7 +218,7 @@ class Run:
         half = int(took.anonymous_bytes / 2)
         with limited({"memory": half, "cpus": None}) as [group]:
             short = self._snakemake(stage, snakefile=self._in_group(group))
-        left = self._files() - before
+        left = self._files() - before - self._finished(stage)
         again = self._snakemake(stage)
         wrong = {
             f"status {short.returncode}": short.returncode != 1,
@@ -242,6 +243,12 @@ class Run:
 
     def _files(self) -> set[Path]:
         return {path for path in self.results.rglob("*") if path.is_file()}
+
+    def _finished(self, stage: Stage) -> set[Path]:
+        """What may be there: the targets that fit in, and blocks of answers to go on from."""
+        done = [self._folder / target for target in stage.targets]
+        whole_ones = (path.parent.glob(f"{path.stem}.*") for path in done if path.is_file())
+        return {*chain(*whole_ones), *(self.results / "blocks").rglob("*.json")}
 
     def _in_group(self, procs: Path) -> Path:
         """A workflow whose jobs enter a control group."""

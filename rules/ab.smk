@@ -4,7 +4,6 @@
 rule answer_prompts:
     """A variant's answers to the user's prompts, each held against what is expected."""
     input:
-        code=code("answer_prompts"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         prompts=lambda w: study.quality[w.task].prompts,
@@ -20,6 +19,7 @@ rule answer_prompts:
     resources:
         **scoring(prompt_tokens),
     params:
+        code=code("answer_prompts"),
         spec=lambda w: settings.own_prompts(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
@@ -32,7 +32,6 @@ rule answer_prompts:
 rule ask_prompts:
     """The same of an engine that is not llmpi's, over HTTP; asked from the device."""
     input:
-        code=code("ask_prompts"),
         prompts=lambda w: study.quality[w.task].prompts,
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
@@ -50,6 +49,7 @@ rule ask_prompts:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("ask_prompts"),
         spec=lambda w: settings.asking(study, session_of(w), w.task),
     message:
         "Asking {wildcards.runtime} on {wildcards.device}, {wildcards.model} {wildcards.quant}: {wildcards.task}"
@@ -60,7 +60,6 @@ rule ask_prompts:
 rule compare_pair:
     """Two variants on the same prompts, and a blind sheet for people."""
     input:
-        code=code("compare_pair"),
         prompts=lambda w: study.quality[w.task].prompts,
         records=lambda w: inputs.pair(study, w.task, w.pair),
         judgements=lambda w: inputs.judgements(study, w.task),
@@ -77,6 +76,7 @@ rule compare_pair:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("compare_pair"),
         spec=lambda w: settings.pair(study, w.task, w.pair),
     script:
         "../workflow/scripts/compare_pair.py"

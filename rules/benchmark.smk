@@ -4,7 +4,6 @@
 rule sample_questions:
     """Some questions of a task, drawn and as a variant is asked them, for devices to answer."""
     input:
-        code=code("sample_questions"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=lambda w: inputs.sampled(study, w.workload),
@@ -18,6 +17,7 @@ rule sample_questions:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("sample_questions"),
         spec=lambda w: settings.sample(study, w.model, w.workload),
         engine=ENGINE,
     message:
@@ -29,7 +29,6 @@ rule sample_questions:
 rule benchmark_device:
     """All workloads of a variant on a device, their order mixed; an engine's crash is a result."""
     input:
-        code=lambda w: code("benchmark_device", measured_by(w)),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
@@ -48,6 +47,7 @@ rule benchmark_device:
     resources:
         **BENCHMARK_SLOTS,
     params:
+        code=lambda w: code("benchmark_device", measured_by(w)),
         session=lambda w: settings.session(study, session_of(w)),
         engine=engine_there,
         measured_by=measured_by,

@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.resources import Resources
 
 from llmpi import layout
-from llmpi.code import code_of
+from llmpi.code import sha256_of_code
 from llmpi.engine.shown import shown
 from llmpi.engine.version import engine_version
 from llmpi.errors import LlmpiError
@@ -82,14 +82,13 @@ def project(path):
 
 @cache
 def code(script, *modules):
-    """The code behind a step as its inputs: Snakemake sees no edit of an imported module.
+    """The hash of the code behind a step: Snakemake sees no edit of an imported module.
 
     Args:
         modules: what it is told to start beside what it names itself.
     """
     entries = (PROJECT / f"workflow/scripts/{script}.py", *modules)
-    files = {file for one in entries for file in code_of(one, package=PROJECT / "src/llmpi")}
-    return sorted(map(os.path.relpath, files))
+    return sha256_of_code(*entries, package=PROJECT / "src/llmpi")
 
 
 def fetched_by(wildcards):

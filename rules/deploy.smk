@@ -3,8 +3,6 @@
 
 rule check_devices:
     """What stands in the way of measuring; asked for by its file, and looks anew with --force."""
-    input:
-        code=code("check_devices"),
     output:
         table=layout.DEVICES_CHECK,
     log:
@@ -13,6 +11,7 @@ rule check_devices:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("check_devices"),
         devices={name: device.model_dump() for name, device in study.devices.items()},
     message:
         "Looking at the devices of study {wildcards.study}"
@@ -23,7 +22,6 @@ rule check_devices:
 rule provision_device:
     """Store, venv, llmpi and the engine on a device."""
     input:
-        code=code("provision_device"),
         lock=project("envs/device.lock"),
     output:
         receipt=layout.PROVISIONED,
@@ -36,6 +34,7 @@ rule provision_device:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("provision_device"),
         how=lambda w: settings.provisioning(study, w.device),
         engines=layout.ENGINES,
     message:
@@ -47,7 +46,6 @@ rule provision_device:
 rule deploy_gguf:
     """Put a model file into a device's store, verified there."""
     input:
-        code=code("deploy_gguf"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         provisioned=layout.PROVISIONED,
@@ -62,6 +60,7 @@ rule deploy_gguf:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("deploy_gguf"),
         how=lambda w: settings.deploying(study, w.device),
     message:
         "Deploying {wildcards.model} {wildcards.quant} to {wildcards.device}"

@@ -5,7 +5,6 @@ and computation."""
 rule prepare_corpus:
     """The text of a task, the same for every variant."""
     input:
-        code=code("prepare_corpus"),
         file=lambda w: inputs.named(settings.texts(study)[w.task], "text_file"),
     output:
         corpus=layout.CORPUS,
@@ -18,6 +17,7 @@ rule prepare_corpus:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("prepare_corpus"),
         spec=lambda w: settings.corpus(study, w.task, SOURCES_LOCK),
     script:
         "../workflow/scripts/prepare_corpus.py"
@@ -26,7 +26,6 @@ rule prepare_corpus:
 rule score_reference:
     """The F16's log-probabilities on a text, once for all variants of a model."""
     input:
-        code=code("score_reference"),
         gguf=ancient(layout.BASE_GGUF),
         manifest=layout.BASE_MANIFEST,
         corpus=layout.CORPUS,
@@ -43,6 +42,7 @@ rule score_reference:
     resources:
         **scoring(text_tokens, text_mb=needs.SCORED_TEXT_MB),
     params:
+        code=code("score_reference"),
         spec=lambda w: settings.windows(study, w.task),
         engine=ENGINE,
     message:
@@ -54,7 +54,6 @@ rule score_reference:
 rule evaluate_divergence:
     """How far a variant's predictions are from the reference's."""
     input:
-        code=code("evaluate_divergence"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         rows=ancient(layout.REFERENCE_ROWS),
@@ -71,6 +70,7 @@ rule evaluate_divergence:
     resources:
         **scoring(reference_tokens, text_mb=needs.SCORED_TEXT_MB),
     params:
+        code=code("evaluate_divergence"),
         spec=lambda w: settings.computation(w.computation),
         engine=ENGINE,
     message:

@@ -4,7 +4,6 @@
 rule install_engines:
     """Every engine of the comparison on a device; one that cannot be run as llmpi runs it is refused."""
     input:
-        code=code("install_engines"),
         provisioned=layout.PROVISIONED,
         wheels=inputs.engine_wheels(study),
     output:
@@ -18,6 +17,7 @@ rule install_engines:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("install_engines"),
         how=lambda w: settings.engines(study, w.device),
         engine=engine_there,
         cache=layout.ENGINES,
@@ -30,7 +30,6 @@ rule install_engines:
 rule compare_engines:
     """All engines in turns, block by block in mixed order; one that dies is a result."""
     input:
-        code=code("compare_engines"),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
@@ -47,6 +46,7 @@ rule compare_engines:
     resources:
         **BENCHMARK_SLOTS,
     params:
+        code=code("compare_engines"),
         comparison=lambda w: settings.comparison(study, session_of(w)),
         engine=engine_there,
         kept=layout.BY_ENGINE_BLOCKS,

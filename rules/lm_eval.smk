@@ -5,7 +5,6 @@ and computation."""
 rule evaluate_lm_eval:
     """A variant on tasks of the harness."""
     input:
-        code=code("evaluate_lm_eval"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         tasks=lambda w: inputs.harness(study, w.task),
@@ -21,6 +20,7 @@ rule evaluate_lm_eval:
     resources:
         **{**scoring(None), "runtime": HARNESS_MINUTES},
     params:
+        code=code("evaluate_lm_eval"),
         spec=lambda w: settings.harness(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:

@@ -4,7 +4,6 @@
 rule fetch_model:
     """Fetch a model and pin down what was fetched: revision, hashes, licence."""
     input:
-        code=lambda w: code("fetch_model", *fetched_by(w)),
         path=lambda w: inputs.fetched_from(study, w.model),
     output:
         manifest=layout.MODEL_MANIFEST,
@@ -19,6 +18,7 @@ rule fetch_model:
     resources:
         downloads=1,
     params:
+        code=lambda w: code("fetch_model", *fetched_by(w)),
         spec=lambda w: settings.model(study, w.model, SOURCES_LOCK),
         engine=ENGINE,
         fetched_by=fetched_by,

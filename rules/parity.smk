@@ -4,7 +4,6 @@
 rule predict_on_workstation:
     """What the workstation predicts for the fixed text, once for all devices."""
     input:
-        code=code("predict_on_workstation"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
     output:
@@ -17,6 +16,7 @@ rule predict_on_workstation:
     resources:
         **scoring(lambda wildcards, input: 0),
     params:
+        code=code("predict_on_workstation"),
         engine=ENGINE,
     message:
         "Predicting the parity text with {wildcards.model} {wildcards.quant}"
@@ -27,7 +27,6 @@ rule predict_on_workstation:
 rule check_parity:
     """The same on the device, held against it; short, so a broken link is met by another try."""
     input:
-        code=code("check_parity"),
         predictions=layout.PREDICTIONS,
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
@@ -43,6 +42,7 @@ rule check_parity:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("check_parity"),
         how=lambda w: settings.predicting(study, w.device),
     message:
         "Checking parity of {wildcards.model} {wildcards.quant} on {wildcards.device}"

@@ -4,7 +4,6 @@
 rule convert_to_gguf:
     """Bring a model to F16, the base of its quantizations."""
     input:
-        code=code("convert_to_gguf"),
         model=layout.MODEL_MANIFEST,
         # It names the sources that hold the converter; another package's new version changes nothing.
         lock=ancient(project("envs/workstation.lock")),
@@ -21,6 +20,7 @@ rule convert_to_gguf:
     resources:
         **quantizing(fetched_bytes, needs.converting_mb),
     params:
+        code=code("convert_to_gguf"),
         engine=ENGINE,
     message:
         "Converting {wildcards.model} to F16"
@@ -31,7 +31,6 @@ rule convert_to_gguf:
 rule publish_gguf:
     """A file of the model's source as it is: a variant beside those that are made of it."""
     input:
-        code=code("publish_gguf"),
         model=layout.MODEL_MANIFEST,
     output:
         gguf=layout.GGUF,
@@ -43,6 +42,8 @@ rule publish_gguf:
     localrule: True
     conda:
         "../envs/workstation.yaml"
+    params:
+        code=code("publish_gguf"),
     message:
         "Taking {wildcards.model} {wildcards.quant}"
     script:
@@ -52,7 +53,6 @@ rule publish_gguf:
 rule calibrate:
     """The importance matrix of a model: what its weights meet while it reads a text."""
     input:
-        code=code("calibrate"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
@@ -67,6 +67,7 @@ rule calibrate:
     resources:
         **scoring(calibration_tokens, "base_manifest", text_mb=needs.READ_TEXT_MB),
     params:
+        code=code("calibrate"),
         chunks=study.calibration.chunks if study.calibration else None,
         engine=ENGINE,
     message:
@@ -78,7 +79,6 @@ rule calibrate:
 rule search_mix:
     """Which type each group of tensors of a mix gets, so that its budget is best spent."""
     input:
-        code=code("search_mix"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
@@ -96,6 +96,7 @@ rule search_mix:
     resources:
         **searching(),
     params:
+        code=code("search_mix"),
         types=settings.mixing(study)["types"],
         windows=settings.mixing(study)["windows"],
         engine=ENGINE,
@@ -108,7 +109,6 @@ rule search_mix:
 rule quantize_gguf:
     """Quantize a model; the manifest says what it really became."""
     input:
-        code=code("quantize_gguf"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         imatrix=lambda w: inputs.imatrix(w.model, w.quant),
@@ -126,6 +126,7 @@ rule quantize_gguf:
     resources:
         **quantizing(file_bytes("base"), needs.quantizing_mb),
     params:
+        code=code("quantize_gguf"),
         engine=ENGINE,
     message:
         "Quantizing {wildcards.model} to {wildcards.quant}"

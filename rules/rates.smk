@@ -9,8 +9,6 @@ for reasons of its own. So all reasons are the inputs and parameters of a rule t
 
 rule ask_for_rates:
     """What rates are of: as long as it is the same, they are."""
-    input:
-        code=code("measure_rates"),
     output:
         asked=layout.RATES_ASKED,
     log:
@@ -19,6 +17,7 @@ rule ask_for_rates:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("measure_rates"),
         how=lambda w: settings.rating(study, w.device),
         quant=RATED_WITH,
         engine=engine_there,

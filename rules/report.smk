@@ -5,7 +5,6 @@ rule summarize:
     """One row per cell, failed ones with their reason."""
     input:
         **inputs.records(study),
-        code=code("summarize"),
     output:
         csv=report(
             layout.SUMMARY_CSV,
@@ -23,6 +22,7 @@ rule summarize:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("summarize"),
         study=study.model_dump(mode="json", context=RESULTS),
         engine=ENGINE,
     message:
@@ -34,7 +34,6 @@ rule summarize:
 rule recommend:
     """What to take, per device and overall, and what it costs."""
     input:
-        code=code("recommend"),
         summary=layout.SUMMARY_JSON,
         requirements=layout.REQUIREMENTS,
     output:
@@ -45,6 +44,7 @@ rule recommend:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("recommend"),
         constraints=study.constraints and study.constraints.model_dump(mode="json"),
         cost=study.cost and study.cost.model_dump(mode="json"),
     message:
@@ -56,7 +56,6 @@ rule recommend:
 rule memo:
     """The memo for a meeting: one sheet in one language."""
     input:
-        code=code("memo"),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
     output:
@@ -72,6 +71,8 @@ rule memo:
     localrule: True
     conda:
         "../envs/workstation.yaml"
+    params:
+        code=code("memo"),
     message:
         "Writing the memo of study {wildcards.study}, {wildcards.language}"
     script:
@@ -81,7 +82,6 @@ rule memo:
 rule report:
     """The page: one file, opens from disk, in the languages of the config."""
     input:
-        code=code("report"),
         summary=layout.SUMMARY_JSON,
         recommendation=layout.RECOMMENDATION,
         service=inputs.service(study),
@@ -97,6 +97,8 @@ rule report:
     localrule: True
     conda:
         "../envs/workstation.yaml"
+    params:
+        code=code("report"),
     message:
         "Drawing the page of study {wildcards.study}"
     script:

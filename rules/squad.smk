@@ -4,7 +4,6 @@
 rule prepare_questions:
     """The questions of a task, drawn once, the same for every variant."""
     input:
-        code=code("prepare_questions"),
         file=lambda w: inputs.named(study.quality[w.task], "squad_file"),
     output:
         questions=layout.QUESTIONS,
@@ -17,6 +16,7 @@ rule prepare_questions:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("prepare_questions"),
         spec=lambda w: settings.questions(study, w.task, SOURCES_LOCK),
     script:
         "../workflow/scripts/prepare_questions.py"
@@ -25,7 +25,6 @@ rule prepare_questions:
 rule evaluate_quality:
     """Score a variant on a task, every answer kept."""
     input:
-        code=code("evaluate_quality"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
@@ -44,6 +43,7 @@ rule evaluate_quality:
     resources:
         **scoring(question_tokens),
     params:
+        code=code("evaluate_quality"),
         spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
         store=layout.BLOCKS,
@@ -56,7 +56,6 @@ rule evaluate_quality:
 rule answer_shard:
     """A part of the answers of a variant: some blocks of the task."""
     input:
-        code=code("answer_shard"),
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
@@ -73,6 +72,7 @@ rule answer_shard:
     resources:
         **scoring(question_tokens),
     params:
+        code=code("answer_shard"),
         spec=lambda w: settings.shard(study, w.model, w.task, w.computation, w.shard),
         engine=ENGINE,
         store=layout.BLOCKS,
@@ -85,7 +85,6 @@ rule answer_shard:
 rule merge_shards:
     """The record of a task from its shards, as one job would have written it."""
     input:
-        code=code("merge_shards"),
         manifest=layout.GGUF_MANIFEST,
         questions=layout.QUESTIONS,
         shards=lambda w: inputs.shards(study, scored_of(w), w.task),
@@ -99,6 +98,7 @@ rule merge_shards:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("merge_shards"),
         spec=lambda w: settings.answers(study, w.model, w.task, w.computation),
         engine=ENGINE,
     message:
@@ -110,7 +110,6 @@ rule merge_shards:
 rule ask_endpoint:
     """The questions over HTTP, to an engine that is not llmpi's; asked from the device."""
     input:
-        code=code("ask_endpoint"),
         questions=layout.QUESTIONS,
         gguf=ancient(layout.GGUF),
         manifest=layout.GGUF_MANIFEST,
@@ -128,6 +127,7 @@ rule ask_endpoint:
     resources:
         **DEVICE_SLOTS,
     params:
+        code=code("ask_endpoint"),
         spec=lambda w: settings.asking(study, session_of(w), w.task),
     message:
         "Asking {wildcards.runtime} on {wildcards.device}, {wildcards.model} {wildcards.quant}: {wildcards.task}"

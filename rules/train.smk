@@ -5,7 +5,6 @@ that exists or from scratch."""
 rule start_model:
     """A model that does not exist yet: random weights, another model's vocabulary."""
     input:
-        code=code("start_model"),
         vocabulary=ancient(lambda w: inputs.vocabulary(study, w.model)[0]),
         vocabulary_manifest=lambda w: inputs.vocabulary(study, w.model)[1],
     output:
@@ -19,6 +18,7 @@ rule start_model:
     conda:
         "../envs/workstation.yaml"
     params:
+        code=code("start_model"),
         spec=lambda w: settings.model(study, w.model, SOURCES_LOCK),
         engine=ENGINE,
         seed=lambda w: settings.training(study, w.model)["seed"],
@@ -31,7 +31,6 @@ rule start_model:
 rule learn_rounding:
     """A variant whose rounding is learned, block by block; interrupted, it goes on where it was."""
     input:
-        code=code("learn_rounding"),
         base=ancient(layout.BASE_GGUF),
         base_manifest=layout.BASE_MANIFEST,
         corpus=layout.at(layout.CORPUS, study=study.study, task="calibration"),
@@ -49,6 +48,7 @@ rule learn_rounding:
     resources:
         **ROUNDING,
     params:
+        code=code("learn_rounding"),
         spec=settings.rounding(study),
         engine=ENGINE,
         checkpoints=layout.CHECKPOINTS,
@@ -61,7 +61,6 @@ rule learn_rounding:
 rule train_qat:
     """A variant whose weights were trained for its type; interrupted, it goes on where it was."""
     input:
-        code=code("train_qat"),
         base=ancient(lambda w: inputs.trained_from(study, w.model)[0]),
         base_manifest=lambda w: inputs.trained_from(study, w.model)[1],
         corpus=layout.at(layout.CORPUS, study=study.study, task="qat"),
@@ -78,6 +77,7 @@ rule train_qat:
     resources:
         **TRAINING,
     params:
+        code=code("train_qat"),
         spec=lambda w: settings.training(study, w.model),
         engine=ENGINE,
         target=lambda w: w.quant,

@@ -4,7 +4,6 @@
 rule tune_runtime:
     """The settings of a runtime with `tune: true`, for a variant on a device; none is a result too."""
     input:
-        code=code("tune_runtime"),
         gguf=ancient(layout.GGUF),
         receipt=layout.RECEIPT,
         provisioned=layout.PROVISIONED,
@@ -21,6 +20,7 @@ rule tune_runtime:
     resources:
         **BENCHMARK_SLOTS,
     params:
+        code=code("tune_runtime"),
         search=lambda w: settings.search(study, session_of(w)),
         engine=engine_there,
         kept=layout.TUNE_BLOCKS,

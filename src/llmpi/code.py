@@ -1,7 +1,9 @@
 """What code a step depends on: derived from what its script imports, never listed by hand.
 
-Snakemake sees no edit of an imported module, so rules take these files as inputs (small ones are
-compared by checksum), and whoever keeps intermediate results hashes them. A module depends on
+Snakemake sees no edit of an imported module, so rules take the hash of these files as a parameter,
+and so does whoever keeps intermediate results. (As inputs they would tell which file was edited;
+but a measurement has sixty of them, and Snakemake would look at each for each of thousands of
+jobs.) A module depends on
 
 - what it imports, at any depth and inside functions, but not for the type checker alone;
 - each module that it names in a text of its own: `supervise("llmpi.engine.x", ...)` starts one in
@@ -80,6 +82,7 @@ class _Read:
 
     state: list[int]
     """Its size and time of change, ns."""
+    sha256: str
     names: list[str]
     """Modules of llmpi that it may depend on; what is no module among them is overlooked."""
     is_empty: bool
@@ -100,10 +103,16 @@ def code_of(entry: Path | str, package: Path = PACKAGE) -> list[Path]:
 
 
 @cache
-def sha256_of_code(entry: Path | str) -> str:
-    """Hash of `code_of`: what was made by other code is not taken for what this would make."""
-    hashes = [sha256(path.read_bytes()).hexdigest() for path in code_of(entry)]
-    return sha256("".join(hashes).encode()).hexdigest()
+def sha256_of_code(*entries: Path | str, package: Path = PACKAGE) -> str:
+    """Hash of `code_of` these: what was made by other code is not taken for what this would make.
+
+    It is the same wherever the files are, and whenever they were touched.
+    """
+    files = frozenset().union(*(_closure(entry, package) for entry in entries))
+    read = _reader(package)
+    told = sorted([os.path.relpath(file, package), read(file).sha256] for file in files)
+    read.keep()
+    return sha256(json.dumps(told).encode()).hexdigest()
 
 
 @cache
@@ -218,13 +227,18 @@ MODULE = re.compile(r"llmpi(\.(\w+|\*))+")
 
 
 def _read(file: Path, state: list[int]) -> _Read:
-    tree = ast.parse(file.read_bytes())
+    content = file.read_bytes()
+    its_hash = sha256(content).hexdigest()
+    if file.suffix != ".py":
+        return _Read(state, its_hash, names=[], is_empty=False, looks_beside=False)
+    tree = ast.parse(content)
     nodes = list(_walk(tree))
     imported = [name for node in nodes for name in _imported(node)]
     ours = {name for name in imported if name.startswith("llmpi")}
     parents = {name.rpartition(".")[0] for name in ours if "." in name}
     return _Read(
         state=state,
+        sha256=its_hash,
         names=sorted(ours | parents | {name for node in nodes for name in _named(node)}),
         is_empty=all(isinstance(node, ast.Expr) for node in tree.body),
         looks_beside="importlib.resources.files" in imported

@@ -18,7 +18,7 @@ ASKED_BY = {"measure_rates": "ask_for_rates"}
 def test_rule_has_what_every_rule_has(name: str) -> None:
     _, body = RULES[name]
     assert body.lstrip().startswith('"""'), "no docstring"
-    for directive in ("input", "output", "log", "conda", "script"):
+    for directive in ("output", "params", "log", "conda", "script"):
         assert re.search(rf"^    {directive}:", body, re.MULTILINE), f"no {directive}:"
     assert f'"../workflow/scripts/{name}.py"' in body
     for unnamed in re.findall(r"^    (?:input|output):\n        [\"']", body, re.MULTILINE):
@@ -52,8 +52,9 @@ def test_conda_file_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in RULES if name not in ASKED_BY.values()])
 def test_code_is_derived_from_the_rules_own_script(name: str) -> None:
+    """A parameter: as inputs, its files would be looked at for each of thousands of jobs."""
     by = RULES[ASKED_BY.get(name, name)][1]
-    assert re.search(rf'code=(lambda w: )?code\("{name}"[,)]', by)
+    assert re.search(rf'    params:\n        code=(lambda w: )?code\("{name}"[,)]', by)
 
 
 @pytest.mark.parametrize("name", RULES)
