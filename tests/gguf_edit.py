@@ -1,4 +1,4 @@
-"""A model file with other metadata: the same weights, byte for byte."""
+"""A model file with other metadata, or with fewer layers: the same weights, byte for byte."""
 
 import ctypes
 import os
@@ -35,4 +35,18 @@ def edited(
     with gguf.open("rb") as source, out.open("ab") as target:
         source.seek(start)
         shutil.copyfileobj(source, target)
+    return out
+
+
+def first_layers(gguf: Path, out: Path, count: int) -> Path:
+    """Write `gguf`, an unquantized Llama, to `out` without the layers above the first `count`."""
+    base = ggml.base()
+    with ggml.opened(gguf) as (fields, tensors):
+        header = base.gguf_init_empty()
+        base.gguf_set_kv(header, fields)
+        base.gguf_set_val_u32(header, b"llama.block_count", count)
+        kept = tuple(f"blk.{layer}." for layer in range(count))
+        names = [n for n in tensors if not n.startswith("blk.") or n.startswith(kept)]
+        ggml.write(out, header, {name: tensors[name] for name in names})
+        base.gguf_free(header)
     return out

@@ -230,7 +230,7 @@ def test_a_rounding_is_learned(name: str, made: Any, corpus: Corpus, tmp_path: P
         manifest_of(base),
         out,
         quant="Q2_0+round",
-        settings=Rounding(steps=40, windows=16),
+        settings=Rounding(steps=20, windows=16),
         corpus={**corpus, "text": corpus["text"] * 8},
         checkpoints=tmp_path / "checkpoints",
     )

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Work
+from gguf_edit import first_layers
 
-from llmpi.gguf import ggml
 from llmpi.gguf.contents import stored
 from llmpi.gguf.mix.made import types_of
 from llmpi.gguf.mix.search import search
@@ -42,24 +42,17 @@ def halves() -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def one_layer(finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's model without its upper layers: a search takes seconds."""
-    path = tmp_path_factory.mktemp("one") / "F16.gguf"
-    base = ggml.base()
-    with ggml.opened(finished.folder / MODEL) as (fields, tensors):
-        header = base.gguf_init_empty()
-        base.gguf_set_kv(header, fields)
-        base.gguf_set_val_u32(header, b"llama.block_count", 1)
-        kept = {n: t for n, t in tensors.items() if not n.startswith("blk.") or "blk.0." in n}
-        ggml.write(path, header, kept)
-        base.gguf_free(header)
-    return path
+    return first_layers(finished.folder / MODEL, tmp_path_factory.mktemp("one") / "F16.gguf", 1)
 
 
 def of(gguf: Path) -> dict[str, Any]:
     return {"status": "ok", "sha256": sha256_of(gguf), "lineage": ["F16"]}
 
 
-def searched(base: Path, text: str, folder: Path, quant: str = MIX) -> dict[str, Any]:
-    how = {"windows": 2, "types": TYPES, "partial": folder, "threads": 2}
+def searched(
+    base: Path, text: str, folder: Path, quant: str = MIX, windows: int = 1
+) -> dict[str, Any]:
+    how = {"windows": windows, "types": TYPES, "partial": folder, "threads": 2}
     return dict(search(base, of(base), quant, text, **how))
 
 
@@ -82,7 +75,7 @@ class Scored:
 @pytest.mark.long  # a whole model, four minutes of probes
 def test_a_mix_is_what_was_searched_and_better_than_one_type(finished, halves, tmp_path) -> None:
     base = finished.folder / MODEL
-    mix = searched(base, halves[0], tmp_path / "parts")
+    mix = searched(base, halves[0], tmp_path / "parts", windows=2)
     assert mix["status"] == "ok" and not (tmp_path / "parts").exists()
     gguf = tmp_path / "mix.gguf"
     made = quantize(base, of(base), gguf, MIX, mix=mix)
@@ -113,7 +106,7 @@ import sys, json
 from pathlib import Path
 from llmpi.gguf.mix.search import search
 base, text, folder, quant, types, manifest = json.loads(Path(sys.argv[1]).read_text())
-search(Path(base), manifest, quant, text, windows=2, types=types, partial=Path(folder), threads=2)
+search(Path(base), manifest, quant, text, windows=1, types=types, partial=Path(folder), threads=2)
 """
 
 
