@@ -148,8 +148,8 @@ def test_a_mix_goes_through_a_study_as_any_variant(
     work.config |= {
         "models": {"one": {"source": {"path": str(one_layer)}}},
         "quants": ["F16", "MIX-20M+imatrix"],
-        "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 4},
-        "mix": {"windows": 2, "types": TYPES},
+        "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 2},
+        "mix": {"windows": 1, "types": TYPES},
         "quality": {
             "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
         },
@@ -169,8 +169,8 @@ def test_a_mix_for_this_machine_is_made_by_its_own_rates(
     work.config |= {
         "models": {"one": {"source": {"path": str(one_layer)}}},
         "quants": ["F16", "MIX-999999tps-here"],
-        "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 4},
-        "mix": {"windows": 2, "types": TYPES},
+        "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 2},
+        "mix": {"windows": 1, "types": TYPES},
         "quality": {
             "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
         },
