@@ -84,11 +84,13 @@ def project(path):
 def code(script, *modules):
     """The hash of the code behind a step: Snakemake sees no edit of an imported module.
 
+    It says what it is, for whoever reads why a job runs again.
+
     Args:
         modules: what it is told to start beside what it names itself.
     """
     entries = (PROJECT / f"workflow/scripts/{script}.py", *modules)
-    return sha256_of_code(*entries, package=PROJECT / "src/llmpi")
+    return f"code of {script}: {sha256_of_code(*entries, package=PROJECT / 'src/llmpi')}"
 
 
 def fetched_by(wildcards):
