@@ -149,7 +149,7 @@ def test_a_mix_goes_through_a_study_as_any_variant(
         "models": {"one": {"source": {"path": str(one_layer)}}},
         "quants": ["F16", "MIX-20M+imatrix"],
         "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 2},
-        "mix": {"windows": 1, "types": TYPES},
+        "mix": {"windows": 2, "types": TYPES},
         "quality": {
             "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
         },
@@ -170,7 +170,7 @@ def test_a_mix_for_this_machine_is_made_by_its_own_rates(
         "models": {"one": {"source": {"path": str(one_layer)}}},
         "quants": ["F16", "MIX-999999tps-here"],
         "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 2},
-        "mix": {"windows": 1, "types": TYPES},
+        "mix": {"windows": 2, "types": TYPES},
         "quality": {
             "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
         },
