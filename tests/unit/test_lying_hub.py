@@ -37,7 +37,7 @@ def hub() -> Iterator[HubServer]:
     files = {"README.md": b"---\nlicense: mit\n---\n", "tiny.gguf": TINY, "small.gguf": TINY}
     with HubServer(
         Repo("acme/tiny", files),
-        Repo("acme/shards", CHECKPOINT),
+        Repo("acme/shards", {**CHECKPOINT}),
         Repo("acme/adapter", {"adapter_model.safetensors": b"a", "config.json": b"{}"}),
     ) as server:
         yield server
