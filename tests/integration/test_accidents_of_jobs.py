@@ -111,7 +111,14 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "function"), [("reference", "score_chunks"), ("answers", "BatchEngine.run")]
+    ("stage", "function"),
+    [
+        ("calibrate", "chunked"),
+        ("quantize", "describe"),
+        ("reference", "score_chunks"),
+        ("divergence", "score_chunks"),
+        ("answers", "BatchEngine.run"),
+    ],
 )
 def test_what_is_killed_at_work_leaves_nothing(study: Path, stage: str, function: str) -> None:
     module, target = STAGES[stage]
