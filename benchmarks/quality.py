@@ -26,7 +26,7 @@ from socket import socket
 from typing import Any, NamedTuple
 
 from benchmarks.peer import ROOT, tool
-from benchmarks.speed import demo_files
+from benchmarks.speed import bench_rate, demo_files
 from llmpi.engine import info as engine_info
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.llama import Engine, Settings
@@ -264,17 +264,14 @@ def depth_of(blocks: list[list[list[Prompt]]]) -> int:
 
 def pp_at_depth(gguf: Path, depth: int, args: argparse.Namespace) -> float:
     """llama-bench's best rate of rows that stand at such a depth on the average, tokens/s."""
-    rates = []
-    for rows in (64, 128, 256):
-        command = [str(tool("llama-bench")), "-m", str(gguf), "-t", str(args.threads), "-o", "json"]
-        command += ["-r", "5", "-n", "0", "-p", str(rows), "-d", str(max(0, depth - rows // 2))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"llama-bench failed ({done.returncode}): {done.stderr[-2000:]}")
-        [result] = json.loads(done.stdout)
-        rates.append(statistics.median(result["samples_ts"]))
-    print(f"{gguf.stem.lower()}: llama-bench at a depth of {depth}: pp {max(rates):.0f} tokens/s")
-    return float(max(rates))
+    bench = tool("llama-bench")
+    tests = [
+        ["-n", "0", "-p", str(rows), "-d", str(max(0, depth - rows // 2))]
+        for rows in (64, 128, 256)
+    ]
+    best = max(bench_rate(bench, gguf, test, args.threads, 5) for test in tests)
+    print(f"{gguf.stem.lower()}: llama-bench at a depth of {depth}: pp {best:.0f} tokens/s")
+    return best
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,13 +94,17 @@ def ours(path: Path, args: argparse.Namespace) -> Rates:
 
 def llama_bench(bench: Path, path: Path, args: argparse.Namespace) -> Rates:
     """pp on an empty context, tg behind as long a prompt as ours."""
-    pp = _run(bench, path, args, ["-p", str(args.prompt_tokens), "-n", "0"])
+    how = (args.threads, args.repetitions)
+    pp = bench_rate(bench, path, ["-p", str(args.prompt_tokens), "-n", "0"], *how)
     generate = ["-p", "0", "-n", str(args.output_tokens), "-d", str(args.prompt_tokens)]
-    return Rates(pp, _run(bench, path, args, generate))
+    return Rates(pp, bench_rate(bench, path, generate, *how))
 
 
-def _run(bench: Path, path: Path, args: argparse.Namespace, test: list[str]) -> float:
-    command = [str(bench), "-m", str(path), "-t", str(args.threads), "-r", str(args.repetitions)]
+def bench_rate(
+    bench: Path, gguf: Path, test: Sequence[str], threads: int, repetitions: int
+) -> float:
+    """What llama-bench measures in a test, tokens/s: the median of its repetitions."""
+    command = [str(bench), "-m", str(gguf), "-t", str(threads), "-r", str(repetitions)]
     done = subprocess.run(
         [*command, *test, "-o", "json"], capture_output=True, text=True, check=False
     )
