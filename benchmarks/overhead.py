@@ -46,6 +46,8 @@ def accounted(
     accounts.mkdir()
     (folder / "config").symlink_to(ROOT / "config")
     path = os.pathsep.join([str(PROCESS), str(ROOT / "src")])
+    # Images of containers have it, and each process would compile what it imports of ours.
+    there = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--cores", str(cores)),
@@ -53,7 +55,7 @@ def accounted(
             *("--profile", str(ROOT / "profiles/default")),
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "ACCOUNTED": str(accounts)},
+        env={**there, "PYTHONPATH": path, "ACCOUNTED": str(accounts)},
         stdout=sys.stderr,
         check=False,
     )

@@ -14,3 +14,8 @@ def become(cwd: str, env: Mapping[str, str], out: int, err: int, argv: Sequence[
     for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
         os.dup2(source, target)
     sys.argv = [*argv]
+
+
+def pythons(env: Mapping[str, str]) -> dict[str, str]:
+    """What Python itself reads as it starts: a fork would not."""
+    return {name: value for name, value in env.items() if name.startswith("PYTHON")}

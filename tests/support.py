@@ -12,9 +12,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
+
+from forks import pythons
 
 Found = TypeVar("Found")
 
@@ -33,7 +35,7 @@ def run_snakemake(
     command = ["--snakefile", str(snakefile), *arguments]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out:
         there = {**os.environ, **env}
-        run = _forked if _pythons(there) == STARTED_WITH else _started
+        run = _forked if pythons(there) == STARTED_WITH else _started
         if of_jobs:
             there["PYTHONPATH"] = f"{of_jobs}{os.pathsep}{there.get('PYTHONPATH', '')}"
         status = run(command, cwd, there, Path(out.name))
@@ -42,12 +44,7 @@ def run_snakemake(
     return subprocess.CompletedProcess(command, status, said)
 
 
-def _pythons(env: Mapping[str, str]) -> dict[str, str]:
-    """What Python itself reads as it starts: a fork would not."""
-    return {name: value for name, value in env.items() if name.startswith("PYTHON")}
-
-
-STARTED_WITH = _pythons(os.environ)
+STARTED_WITH = pythons(os.environ)
 
 
 def _started(arguments: list[str], cwd: Path, env: dict[str, str], out: Path) -> int:
@@ -91,6 +88,14 @@ def planned_jobs(*arguments: str, cwd: Path) -> dict[str, int]:
     rows = [line.split() for line in table.splitlines()]
     jobs = {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
     return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+
+
+def first_of(values: Sequence[Found], count: int = 1) -> list[Any]:
+    """Parameters of a test of which `make test` takes so many, and `make test-long` the others."""
+    import pytest  # see `unavailable`
+
+    rest = [pytest.param(value, marks=pytest.mark.long) for value in values[count:]]
+    return [*values[:count], *rest]
 
 
 def needed(tool: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 import sentencepiece
 import tiny_checkpoints as tiny
 import torch
-from support import ROOT
+from support import ROOT, first_of
 from tiny_training import corpus_in, manifest_of
 
 from llmpi.engine.llama import Engine, Settings
@@ -34,8 +34,8 @@ from llmpi.train.text import windows
 from llmpi.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("forked_training")
-NAMES = ["llama", "qwen3", "gemma3", "smollm3", "phi3", "phi3.5-longrope", "phi4-mini"]
-TRAINED = ["qwen3", "gemma3", "smollm3", "phi4-mini"]
+NAMES = ["gemma3", "qwen3", "phi4-mini", "llama", "smollm3", "phi3", "phi3.5-longrope"]
+TRAINED = ["gemma3", "qwen3", "smollm3", "phi4-mini"]
 """Of each architecture one; `test_blocks` and `test_rounding` train a Llama."""
 CPU = torch.device("cpu")
 SETTINGS: dict[str, Any] = {
@@ -98,7 +98,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 # --- what is computed -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_of(NAMES, 3))
 def test_each_block_makes_what_transformers_has_there(name: str, made: Any) -> None:
     model, base, tokens = made(name)
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_each_block_makes_what_transformers_has_there(name: str, made: Any) -> N
         assert apart < 1e-5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_of(NAMES, 3))
 def test_logits_are_those_of_llama_cpp(name: str, made: Any, tmp_path: Path) -> None:
     _, base, tokens = made(name)
     wide = tmp_path / "F32.gguf"
@@ -131,7 +131,7 @@ def test_logits_are_those_of_llama_cpp(name: str, made: Any, tmp_path: Path) -> 
     assert apart < 1e-2 < theirs.std()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_of(NAMES, 3))
 def test_a_block_in_bfloat16_is_nearly_the_same(name: str, made: Any) -> None:
     """Products alone are of fewer digits: what a block hands on stays float32."""
     _, base, tokens = made(name)
@@ -145,7 +145,7 @@ def test_a_block_in_bfloat16_is_nearly_the_same(name: str, made: Any) -> None:
     assert 0 < ((one - other).norm() / one.norm()).item() < 0.03
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_of(NAMES, 3))
 def test_gradients_reach_every_weight_of_a_block(name: str, made: Any) -> None:
     """The same whether activations are kept or computed again."""
     _, base, tokens = made(name)
@@ -165,7 +165,7 @@ def test_gradients_reach_every_weight_of_a_block(name: str, made: Any) -> None:
 # --- what a file holds ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", first_of(TRAINED))
 @pytest.mark.parametrize("quant", ["Q4_0", "TQ2_0"])
 def test_ggml_reads_of_a_file_what_a_block_learned_with(
     name: str, quant: str, made: Any, tmp_path: Path
@@ -191,7 +191,7 @@ def test_ggml_reads_of_a_file_what_a_block_learned_with(
         np.testing.assert_array_equal(read, seen.detach().numpy(), part)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", first_of(TRAINED))
 def test_a_model_is_trained_block_by_block(
     name: str, made: Any, corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -222,7 +222,7 @@ def test_a_model_is_trained_block_by_block(
     assert training["after"]["loss"] == pytest.approx(of_the_file, rel=0.02)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", first_of(TRAINED))
 def test_a_rounding_is_learned(name: str, made: Any, corpus: Corpus, tmp_path: Path) -> None:
     base, out = made(name).base, tmp_path / "out.gguf"
     record = learn_rounding(
@@ -244,7 +244,7 @@ def test_a_rounding_is_learned(name: str, made: Any, corpus: Corpus, tmp_path: P
         assert block["learned"] < block["plain"]
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", first_of(TRAINED))
 def test_a_whole_model_is_exported_bit_for_bit(
     name: str, made: Any, corpus: Corpus, tmp_path: Path
 ) -> None:

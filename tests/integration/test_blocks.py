@@ -11,6 +11,7 @@ import pytest
 import tiny_llama
 import torch
 from held import Hold
+from support import first_of
 from tiny_training import corpus_in, manifest_of
 
 from llmpi import needs
@@ -85,7 +86,7 @@ def job_of(base: Path, corpus: Corpus, folder: Path, quant: str, **other: Any) -
 # --- files ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quant", ["Q4_0", "Q2_0", "TQ1_0", "Q4_K_M"])
+@pytest.mark.parametrize("quant", first_of(["Q4_0", "Q4_K_M", "Q2_0", "TQ1_0"], 2))
 def test_a_file_holds_what_training_saw(
     base: Path, corpus: Corpus, tmp_path: Path, quant: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gguf_edit import edited
-from support import ROOT
+from support import ROOT, first_of
 
 from llmpi.engine.chat.format import ChatFormat
 from llmpi.engine.chat.thoughts import Marks
@@ -320,7 +320,7 @@ MOUTHS = (
 )
 
 
-@pytest.mark.parametrize("name", MOUTHS)
+@pytest.mark.parametrize("name", first_of(MOUTHS, 4))
 def test_thoughts_of_every_kind_change_no_score(
     name: str, gguf: Path, templates: dict[str, str], tmp_path: Path
 ) -> None:

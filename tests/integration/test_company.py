@@ -129,7 +129,8 @@ def test_the_reason_stands_in_the_record(finished, tampered, tmp_path: Path) -> 
         "settings": settings,
         "threads": 2,
         "folder": str(tmp_path / "blocks"),
-        "company": str(tmp_path / "company.json"),
+        "company": None,
+        "company_file": str(tmp_path / "company.json"),
         "first": 0,
         "last": 1,
     }
@@ -139,6 +140,8 @@ def test_the_reason_stands_in_the_record(finished, tampered, tmp_path: Path) -> 
     block = read(tmp_path / "blocks" / start / answer.block_name(asked), AnsweredBlock)
     assert "otherwise together than alone" in (block["batching"]["one_at_a_time"] or "")
     assert "Paris" in block["answers"][0]["text"]
+    found = read(tmp_path / "company.json", answer.Company)["one_at_a_time"]
+    assert found == block["batching"]["one_at_a_time"]
 
 
 def conversation(text: str) -> dict:

@@ -326,6 +326,7 @@ def test_tasks_over_local_files(finished, tasks) -> None:
     assert {**again, **{key: record[key] for key in times}} == record
 
 
+@pytest.mark.long
 def test_limit_and_examples_reach_the_harness(finished, tasks) -> None:
     record = evaluate(
         finished, tasks, "capital_choice", limit=2, num_fewshot=1, apply_chat_template=True
@@ -335,6 +336,7 @@ def test_limit_and_examples_reach_the_harness(finished, tasks) -> None:
     assert record["tasks"]["capital_choice"]["shots"] == 1
 
 
+@pytest.mark.long
 def test_thoughts_are_counted(finished, tasks, tmp_path: Path) -> None:
     """The prompt opens one, and this model knows nothing of closing it."""
     opens = (
@@ -352,6 +354,7 @@ def test_thoughts_are_counted(finished, tasks, tmp_path: Path) -> None:
     assert "thinking" not in evaluate(finished, tasks, "capital_answer", **asked)["summary"]
 
 
+@pytest.mark.long
 def test_a_task_without_its_data_fails_with_a_reason(finished, tasks) -> None:
     record = evaluate(finished, tasks, "from_the_hub")
     assert (record["status"], record["stage"]) == ("failed", "quality")

@@ -127,6 +127,8 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
         "blocks": blocks,
         "settings": settings,
         "threads": 2,
+        "company": {"one_at_a_time": None},
+        "company_file": str(tmp_path / "company"),
     }
 
     def start(folder: str, first: int) -> subprocess.Popen[bytes]:
@@ -136,7 +138,6 @@ def test_killed_half_way_the_same_bytes_come_out(finished, hold: Hold, tmp_path:
                 {
                     **job,
                     "folder": str(tmp_path / folder),
-                    "company": str(tmp_path / "company"),
                     "first": first,
                     "last": 3,
                 }

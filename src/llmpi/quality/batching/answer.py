@@ -34,6 +34,13 @@ Group = list[Conversation]
 Block = Sequence[Group]
 
 
+class Company(TypedDict):
+    """Whether a file says the same together as alone."""
+
+    one_at_a_time: str | None
+    """Why it is asked one thing at a time."""
+
+
 class Job(TypedDict):
     """What the process is to do: the blocks from `first` to `last`, each into a file of its own."""
 
@@ -43,8 +50,10 @@ class Job(TypedDict):
     settings: Decoding
     threads: int
     folder: str
-    company: str
-    """Where it is kept whether the file may be asked several things at once."""
+    company: Company | None
+    """As it was found before; None where nobody has looked."""
+    company_file: str
+    """Where it is kept then."""
     first: int
     last: int
 
@@ -55,13 +64,6 @@ class Ended(TypedDict):
     refused: str | None
     """Why the model's chat template gives no prompt: a stranger's words, told apart from what the
     engine and this machine say."""
-
-
-class Company(TypedDict):
-    """Whether a file says the same together as alone."""
-
-    one_at_a_time: str | None
-    """Why it is asked one thing at a time."""
 
 
 class Start(TypedDict):
@@ -104,6 +106,7 @@ def answer_blocks(
     alike = {**by, "settings": settings["computation"]}
     which = range(len(blocks)) if which is None else which
     log.info("%d of %d blocks, %d threads", len(which), len(blocks), threads)
+    company = store / f"company-{sha256_of_json(alike)[:16]}.json"
     records: list[AnsweredBlock] = []
     for i in which:
         if (path := _answered(folder, blocks, i)) is None:
@@ -114,7 +117,8 @@ def answer_blocks(
                 "settings": settings,
                 "threads": threads,
                 "folder": str(folder),
-                "company": str(store / f"company-{sha256_of_json(alike)[:16]}.json"),
+                "company": read(company, Company) if company.is_file() else None,
+                "company_file": str(company),
                 "first": i,
                 "last": last,
             }
@@ -191,12 +195,11 @@ def _objection(engine: "BatchEngine", job: Job) -> str | None:
     """Found once for a file."""
     from llmpi.quality.batching import company
 
-    path = Path(job["company"])
-    if not path.is_file():
-        found: Company = {"one_at_a_time": company.objection(engine, Path(job["gguf"]))}
-        write_json(path, found)
-    objection = read(path, Company)["one_at_a_time"]
-    if objection:
+    found = job["company"]
+    if found is None:
+        found = {"one_at_a_time": company.objection(engine, Path(job["gguf"]))}
+        write_json(Path(job["company_file"]), found)
+    if objection := found["one_at_a_time"]:
         log.warning("asked one thing at a time: %s", objection)
     return objection
 
