@@ -29,6 +29,9 @@ os.environ.setdefault("LOGNAME", user_name())
 # Text is UTF-8, whatever the locale, in what the jobs start, too.
 os.environ |= {"PYTHONUTF8": "1"}
 
+# Each job would look through all packages for plugins of pydantic: there are none of ours.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 # Where the project is: workflow.basedir is another workflow's, where ours is a module of it.
 PROJECT = Path(str(workflow.current_basedir)).parent
 

@@ -90,12 +90,12 @@ def planned_jobs(*arguments: str, cwd: Path) -> dict[str, int]:
     return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
 
 
-def first_of(values: Sequence[Found], count: int = 1) -> list[Any]:
+def first_of(values: Sequence[Any], count: int = 1) -> list[Any]:
     """Parameters of a test of which `make test` takes so many, and `make test-long` the others."""
     import pytest  # see `unavailable`
 
-    rest = [pytest.param(value, marks=pytest.mark.long) for value in values[count:]]
-    return [*values[:count], *rest]
+    each = [value if isinstance(value, tuple) else (value,) for value in values[count:]]
+    return [*values[:count], *(pytest.param(*one, marks=pytest.mark.long) for one in each)]
 
 
 def needed(tool: str) -> str:

@@ -231,7 +231,7 @@ SETTINGS: Any = {
     "max_new_tokens": 16,
     "context_tokens": 4096,
     "thinking_tokens": None,
-    "examples": 4,
+    "examples": 1,
     "prompt": 1,
     "language": "en",
     "block_questions": None,
@@ -246,7 +246,7 @@ def gguf(finished: Any) -> Path:
 
 def scored(gguf: Path, folder: Path, **settings: Any) -> Any:
     data = str(ROOT / "config/data/field_qa.json")
-    asked = SquadTask(task="squad", squad_file=data, questions=20)
+    asked = SquadTask(task="squad", squad_file=data, questions=8)
     manifest: Any = {"status": "ok", "sha256": sha256_of(gguf)}
     questions: Any = prepare(asked, Path())
     return evaluate(gguf, manifest, questions, SETTINGS | settings, threads=2, store=folder)
