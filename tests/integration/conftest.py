@@ -23,9 +23,20 @@ from support import ROOT, free_port, needed, only_root, run_snakemake, until
 
 from llmpi.study.devices import SshDevice
 
-PARAGRAPHS, QUESTIONS = 2, 6
+QUESTIONS = 6
 # In a study that is run once and looked at by the tests of all workers.
 SHARED = "is made"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each file's tests are run by one worker; those of a device behind SSH by two alone, each of
+    which makes it ready."""
+    for item in items:
+        group = item.path.stem
+        if "over_ssh" in getattr(item, "fixturenames", ()):
+            group = "over SSH, a to k" if group < "test_l" else "over SSH, l to z"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass

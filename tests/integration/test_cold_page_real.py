@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import ROOT
 
 
@@ -21,6 +22,7 @@ def test_every_number_is_accounted_for(finished) -> None:
     assert total.endswith(" numbers accounted for, 0 not")
 
 
+@pytest.mark.long
 def test_so_it_is_of_a_text_and_in_japanese(copy) -> None:
     copy.config["languages"] = ["en", "ja"]
     copy.config["quality"]["topics"] = {

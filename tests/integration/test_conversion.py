@@ -270,6 +270,7 @@ def test_a_study_of_a_checkpoint(pieces: Path, tmp_path: Path) -> None:
     assert manifest["main_type"] == "TQ2_0"
 
 
+@pytest.mark.long
 def test_a_study_of_published_files_beside_their_checkpoint(pieces: Path, tmp_path: Path) -> None:
     """The checkpoint's F16 is the reference, whatever is published of it, in any order."""
     checkpoint = tiny.save(tiny.model("llama"), tmp_path / "llama", pieces)

@@ -13,7 +13,7 @@ from held import Hold
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sessions_over_ssh import MIDDLE, cancel_all, measured, q4_0, runners, working
-from support import until
+from support import first_of, until
 
 from llmpi.device.durable import is_whole, look
 from llmpi.records import is_ok, sha256_of
@@ -43,7 +43,7 @@ def files(folder: Path) -> list[Path]:
 @pytest.mark.fault(
     "files lost on the board", by="hashes of the installation; the next snakemake measures"
 )
-@pytest.mark.parametrize("part", ["llmpi", "engine"])
+@pytest.mark.parametrize("part", first_of(["llmpi", "engine"]))
 def test_the_next_snakemake_heals_a_board(over_ssh, device, tmp_path: Path, part: str) -> None:
     """Almost all files of llmpi are empty; the receipt here says that the board is ready."""
     work = over_ssh.clone(tmp_path / "work")

@@ -20,7 +20,7 @@ from llmpi.records import sha256_of, sha256_of_text
 from llmpi.study.fields import TextSource
 
 MODEL = "results/gguf/smollm2-135m/F16.gguf"
-CALIBRATED_CHUNKS, SCORED_CHUNKS = 4, 2
+CALIBRATED_CHUNKS, SCORED_CHUNKS = 4, 1
 
 
 @pytest.fixture(scope="module")

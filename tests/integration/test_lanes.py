@@ -35,7 +35,7 @@ def groups_of(engine: BatchEngine) -> list[list[Request]]:
             )
             for q in p.questions
         ]
-        for p in parse(document, "field")[:8]
+        for p in parse(document, "field")[:4]
     ]
 
 

@@ -199,6 +199,7 @@ def test_conversations_side_by_side_up_to_what_fits(copy) -> None:
     assert "Up to <b>2</b> at once, each conversation" in page
 
 
+@pytest.mark.long
 def test_a_tasks_own_questions_on_the_clock(copy) -> None:
     """Each variant is asked the same ones, with the prompts that were scored."""
     copy.config["workloads"]["real"] = {"kind": "answers", "task": "field", "questions": 4}
@@ -245,6 +246,7 @@ def test_prompt_lookup_beside_greedy_decoding(copy) -> None:
     assert "Drafted tokens" in page
 
 
+@pytest.mark.long
 def test_a_smaller_quantization_drafts_and_the_text_stays(copy) -> None:
     """The F16's own Q4_0 drafts; it drafts for no cell of its own."""
     drafted = {"kv_cache": "q8_0", "draft": {"quant": "Q4_0", "draft_tokens": 3}}

@@ -162,6 +162,7 @@ def test_a_mix_goes_through_a_study_as_any_variant(
     assert work.snakemake("-n").stdout.count("search_mix") == 0
 
 
+@pytest.mark.long
 def test_a_mix_for_this_machine_is_made_by_its_own_rates(
     new: Callable[[Path, str], Work], one_layer, tmp_path
 ) -> None:
