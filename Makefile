@@ -84,7 +84,7 @@ test: export OMP_WAIT_POLICY = passive
 test: export PYDANTIC_DISABLE_PLUGINS = __all__
 test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit tests/workflow
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 20 tests/integration
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20 tests/integration
 
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit

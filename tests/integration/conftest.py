@@ -20,23 +20,31 @@ from filelock import FileLock
 from forked_training import forked_training  # noqa: F401
 from held import Hold
 from support import ROOT, free_port, needed, only_root, run_snakemake, until
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from llmpi.study.devices import SshDevice
 
 QUESTIONS = 6
+OVER_SSH = {
+    **dict.fromkeys(("test_damage", "test_device_parity", "test_shelf", "test_ssh"), "over SSH"),
+    **dict.fromkeys(("test_link", "test_meters", "test_slurm", "test_tuning"), "over SSH, too"),
+}
 # In a study that is run once and looked at by the tests of all workers.
 SHARED = "is made"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each file's tests are run by one worker; those of a device behind SSH by two alone, each of
-    which makes it ready."""
-    for item in items:
-        group = item.path.stem
-        if "over_ssh" in getattr(item, "fixturenames", ()):
-            group = "over SSH, a to k" if group < "test_l" else "over SSH, l to z"
-        item.add_marker(pytest.mark.xdist_group(group))
+class OneFileOneWorker(LoadFileScheduling):
+    """Each file's tests are run by one worker, and those of a device behind SSH by two alone, each
+    of which makes it ready once: that takes as long as ten tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return OVER_SSH.get(Path(file).stem, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFileOneWorker | None:
+    return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass

@@ -46,7 +46,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def questions() -> dict[str, Any]:
     file = str(ROOT / "config/data/field_qa.json")
-    return prepare(SquadTask(task="squad", squad_file=file, questions=30), Path())
+    return prepare(SquadTask(task="squad", squad_file=file, questions=60), Path())
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +71,15 @@ def made(gguf: Path) -> dict[str, str]:
 
 
 def test_f16_answers_are_the_loops(records, questions) -> None:
-    """One prompt after the other, one token after the other, of every other paragraph: at most one
+    """One prompt after the other, one token after the other, of every fourth paragraph: at most one
     answer differs, by a tie of two tokens."""
     items = {item["id"]: item for item in records["F16"]["items"]}
-    assert len(items) == 30
+    assert len(items) == 60
     asked, other = 0, []
     with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-        for paragraph in parse(questions["squad"], "field")[::2]:
+        for paragraph in parse(questions["squad"], "field")[::4]:
             for question in paragraph.questions:
                 turns = messages(paragraph.context, question.question, SETTINGS["examples"])
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns).text), 16))
