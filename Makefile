@@ -89,7 +89,7 @@ test: $(VENV)/.dev  ## Run the tests, but for those of test-long
 test-fast: $(VENV)/.dev  ## Run the unit tests only
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
 
-test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), and all of a kind, part by part
+test-long: $(VENV)/.dev  ## Run what needs a booted board or a cross-built engine (root), and the rest of matrices, part by part
 	$(BIN)/python tests/long_parts.py
 
 virtual-pi: $(VENV)/.workstation  ## Run a whole virtual Raspberry Pi behind SSH, kernel and all (built once)

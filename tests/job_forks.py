@@ -1,5 +1,4 @@
-"""Scripts of Snakemake's jobs as forks of a process that has imported what they begin with, which
-spares each half a second of a processor.
+"""Scripts of Snakemake's jobs as forks of a process that has imported what they begin with.
 
 `snakemake_forks` is that process, and has `serve` run beside each Snakemake. Where Snakemake would
 start Python with a script it starts this file, which asks for a fork in its own place: there, in

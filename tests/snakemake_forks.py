@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-# What Snakemake imports once it runs: a third of what a dry run takes.
 import job_forks
+
+# What Snakemake imports once it runs: a third of what a dry run takes.
 import nbformat  # noqa: F401
 import smart_open  # noqa: F401
 import snakemake.report  # noqa: F401
@@ -63,10 +64,8 @@ def fork_jobs() -> None:
         runpy.run_path(job_forks.serve(server), run_name="__main__")
         sys.exit()
     server.close()
-    plain, fork = (
-        PythonScript.execute_script,
-        f"{sys.executable} -IS {job_forks.__file__} {address}",
-    )
+    plain = PythonScript.execute_script
+    fork = f"{sys.executable} -IS {job_forks.__file__} {address}"
 
     def forked(script: PythonScript, fname: str, edit: bool = False) -> None:
         if script.conda_env:

@@ -35,8 +35,8 @@ SHARED = "is made"
 
 
 class OneFileOneWorker(LoadFileScheduling):
-    """Each file's tests are run by one worker, and those of a device behind SSH by two alone, each
-    of which makes it ready once: that takes as long as ten tests."""
+    """Each file's tests are run by one worker, and those of a device behind SSH by two alone:
+    whoever has some makes a device ready first, which takes minutes on a busy machine."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)

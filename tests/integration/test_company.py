@@ -6,6 +6,7 @@ other's token, as an engine that mixes their states would have it.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from llmpi.quality.batching import answer, company
 from llmpi.quality.batching.engine import BatchEngine, Lane
 from llmpi.quality.batching.schedule import Request, Row, shape_of
 from llmpi.quality.records import AnsweredBlock, Decoding
-from llmpi.records import read, write_json
+from llmpi.records import read, sha256_of, write_json
 
 CONTEXT_TOKENS = 2048
 CITIES = ["France", "Italy", "Spain", "Norway"]
@@ -117,16 +118,10 @@ def test_what_only_scores_alone_answers_nothing(finished) -> None:
 def test_the_reason_stands_in_the_record(finished, tampered, tmp_path: Path) -> None:
     """The process that answers, here in the test's own so that the fault reaches it."""
     asked = [[conversation(f"What is the capital of {city}?") for city in CITIES]]
-    settings: Decoding = {
-        "computation": {"kv_cache": "f16", "flash_attention": "auto"},
-        "max_new_tokens": 8,
-        "context_tokens": CONTEXT_TOKENS,
-        "thinking_tokens": None,
-    }
     job: answer.Job = {
         "gguf": str(made(finished, "Q4_0")),
         "blocks": [asked],
-        "settings": settings,
+        "settings": decoding(),
         "threads": 2,
         "folder": str(tmp_path / "blocks"),
         "company": None,
@@ -142,6 +137,32 @@ def test_the_reason_stands_in_the_record(finished, tampered, tmp_path: Path) -> 
     assert "Paris" in block["answers"][0]["text"]
     found = read(tmp_path / "company.json", answer.Company)["one_at_a_time"]
     assert found == block["batching"]["one_at_a_time"]
+
+
+def test_what_was_found_before_is_not_looked_for_again(finished, tmp_path: Path) -> None:
+    """Whoever starts the process tells it; what was found is written where that is read."""
+    gguf = made(finished, "Q4_0")
+    how: Any = {"settings": decoding(), "threads": 2, "store": tmp_path}
+
+    def reason(city: str) -> str | None:
+        asked = [[[conversation(f"What is the capital of {city}?")]]]
+        [block] = answer.answer_blocks(gguf, sha256_of(gguf), asked, **how)
+        return block["batching"]["one_at_a_time"]
+
+    assert reason("France") is None
+    [kept] = tmp_path.glob("company-*.json")
+    assert read(kept, answer.Company) == {"one_at_a_time": None}
+    write_json(kept, {"one_at_a_time": "as it was found before"})
+    assert reason("Italy") == "as it was found before"
+
+
+def decoding() -> Decoding:
+    return {
+        "computation": {"kv_cache": "f16", "flash_attention": "auto"},
+        "max_new_tokens": 8,
+        "context_tokens": CONTEXT_TOKENS,
+        "thinking_tokens": None,
+    }
 
 
 def conversation(text: str) -> dict:
