@@ -27,7 +27,9 @@ class AccidentError(LlmpiError):
 
 TOLD: dict[Kind, re.Pattern[str]] = {
     "memory": re.compile(
-        r"MemoryError|SystemError: .* without setting an exception|can't start new thread"  # Python
+        r"MemoryError|can't start new thread"  # Python
+        r"|SystemError: (.* without setting an exception|error return without exception set)"
+        r"|terminate called without an active exception"  # of threads that could not be started
         r"|std::bad_alloc|cannot allocate memory|Resource temporarily unavailable"  # C++, C
         r"|failed to map segment from shared object"
         r"|insufficient memory|(failed|unable) to allocate"  # ggml

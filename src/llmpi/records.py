@@ -194,11 +194,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    partial = Path(name)
+    handle, partial = _locked_partial(path)
     try:
-        with suppress(OSError):  # where the file system has no locks, nothing is taken for stale
-            fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         mask = os.umask(0)
         os.umask(mask)
@@ -206,6 +203,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         keep(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _locked_partial(path: Path) -> tuple[int, Path]:
+    """Before its lock another process may have taken it for stale: then one more is made."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with suppress(OSError):  # where the file system has no locks, nothing is taken for stale
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
         os.close(handle)
 
 

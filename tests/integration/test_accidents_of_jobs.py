@@ -122,11 +122,9 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
 )
 def test_what_is_killed_at_work_leaves_nothing(study: Path, stage: str, function: str) -> None:
     module, target = STAGES[stage]
-    shutil.rmtree(study / "results/blocks", ignore_errors=True)
     results = study / "results"
-    for old in results.glob(f"{target.removeprefix('results/').removesuffix('json')}*"):
-        old.unlink()
-    run(study, target, f"{module} killed")  # what it rests on is there
+    assert run(study, target).returncode == 0  # what it rests on is there
+    remove_made(results, target)
     before = files(results)
     killed = run(study, target, f"{module} killed in {function}")
     assert killed.returncode == 1, killed.stdout
@@ -142,9 +140,7 @@ def test_a_full_disk_leaves_nothing_and_is_tried_again(on_a_small_disk: Path, st
     study, (_, target) = on_a_small_disk, STAGES[stage]
     assert run(study, target).returncode == 0
     results, ballast = study / "results", study / "results/ballast"
-    for made in results.glob(f"{target.removeprefix('results/').removesuffix('json')}*"):
-        made.unlink()
-    shutil.rmtree(results / "blocks", ignore_errors=True)
+    remove_made(results, target)
     before = files(results)
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
@@ -157,6 +153,12 @@ def test_a_full_disk_leaves_nothing_and_is_tried_again(on_a_small_disk: Path, st
     assert files(results) <= before
     again = run(study, target)
     assert again.returncode == 0, again.stdout
+
+
+def remove_made(results: Path, target: str) -> None:
+    for made in results.glob(f"{target.removeprefix('results/').removesuffix('json')}*"):
+        made.unlink()
+    shutil.rmtree(results / "blocks", ignore_errors=True)
 
 
 def files(folder: Path) -> set[Path]:
@@ -175,7 +177,7 @@ def made(model: Path, out: Path, quant: str = "Q4_0") -> Any:
     return quantize(model, manifest, out, quant)
 
 
-@pytest.mark.parametrize("megabytes", [0, 20, 35, 50])
+@pytest.mark.parametrize("megabytes", [0, 20, 35, 45, 56])
 def test_an_allocation_that_fails_is_no_result(short, tmp_path: Path, megabytes: int) -> None:
     """From the interpreter's own to the engine's."""
     short(str(megabytes << 20))

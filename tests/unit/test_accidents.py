@@ -19,6 +19,10 @@ ACCIDENTS = {
         "llama.cpp cannot load Q4_0.gguf')",
         "print('terminate called after throwing an instance of \\'std::bad_alloc\\'', "
         "file=sys.stderr); sys.stderr.flush(); os.abort()",
+        # As the quantizer ends where it cannot start its threads.
+        "print('terminate called without an active exception', file=sys.stderr);"
+        "sys.stderr.flush(); os.abort()",
+        "raise SystemError('error return without exception set')",
         "os.kill(os.getpid(), signal.SIGKILL)",
         # As OpenBLAS ends where it cannot make its threads.
         "print('OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 2: Resource "

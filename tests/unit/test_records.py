@@ -1,5 +1,6 @@
 """Records are checked against their types where they are read."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Literal
@@ -7,8 +8,9 @@ from typing import Literal
 import pytest
 from typing_extensions import TypedDict
 
+from llmpi import records
 from llmpi.engine.records import Failed, record
-from llmpi.records import RecordError, check, failed, read, write_json
+from llmpi.records import RecordError, check, failed, read, whole_file, write_json
 
 
 @record
@@ -91,3 +93,21 @@ def test_the_record_of_a_failed_cell_is_logged_with_its_reason(
     assert not caplog.messages
     write_json(tmp_path / "failed.json", failed("quantize", "no such type"))
     assert caplog.messages == ["failed: no such type"]
+
+
+def test_a_partial_file_that_is_taken_for_stale_before_its_lock_is_made_again(
+    monkeypatch, tmp_path: Path
+) -> None:
+    """By another process that begins the same file at this moment."""
+    lock, others = fcntl.flock, [lambda: records._remove_stale(tmp_path / "x.json")]
+
+    def after_the_other(handle: int, how: int) -> None:
+        while others:
+            others.pop()()
+        lock(handle, how)
+
+    monkeypatch.setattr(records.fcntl, "flock", after_the_other)
+    with whole_file(tmp_path / "x.json") as partial:
+        assert partial.exists()
+        partial.write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

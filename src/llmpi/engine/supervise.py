@@ -22,6 +22,8 @@ from typing import IO, TypeVar
 from llmpi.engine.records import Failed
 
 PR_SET_PDEATHSIG = 1
+NO_DEBUGGER = {"GGML_NO_BACKTRACE": "1"}
+"""Where there is a gdb, a dying engine would have it look: seconds, and memory where none is."""
 TAIL_CHARACTERS = 2000
 INTERRUPT = b"\x03"  # what a command that hears Ctrl-C on its stdin is told
 
@@ -100,7 +102,7 @@ def started(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
+        env={**os.environ, **NO_DEBUGGER, **environment},
         preexec_fn=die_with_parent(groups),
     )
 

@@ -137,7 +137,6 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
         writes=list[Footprint | str],
         log=lambda line: log.debug("%s", line),
         timeout_s=PATIENCE_S * len(questions),
-        environment={"GGML_NO_BACKTRACE": "1"},
     )
     return [ended.reason] * len(questions) if isinstance(ended, Death) else ended
 
