@@ -130,7 +130,7 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
     """What the engine says of each model; a text in place of what it cannot say."""
     if not questions:
         return []
-    job = {"questions": [_written(question) for question in questions]}
+    job = {"questions": [written(question) for question in questions]}
     ended = supervise(
         "llmpi.gguf.no_alloc",
         job,
@@ -141,7 +141,7 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
     return [ended.reason] * len(questions) if isinstance(ended, Death) else ended
 
 
-def _written(question: Question) -> WrittenQuestion:
+def written(question: Question) -> WrittenQuestion:
     header = question.header
     return {
         "header": str(header) if isinstance(header, Path) else header,

@@ -1,7 +1,7 @@
 """Look inside a GGUF file with the engine's own reader: tensors, types, bits per weight.
 
 A model file from outside is untrusted input and the reader is C, so it runs in a child process
-(`python -m llmpi.gguf.inspect`); what decoding reads of it the engine says in another.
+(`python -m llmpi.gguf.inspect`); what decoding reads of it the engine says in a fork of that.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from llmpi.accidents import supervise
 from llmpi.engine.supervise import Death
 from llmpi.errors import CellError
-from llmpi.gguf import footprint, ggml
+from llmpi.gguf import ggml
 from llmpi.gguf.records import Contents
 from llmpi.quant_types import FTYPES
 
@@ -57,6 +57,14 @@ class Job(TypedDict):
     paths: list[str]
 
 
+class Told(TypedDict):
+    """What the child writes."""
+
+    inside: Inside
+    read_per_token_bytes: int | str
+    """A text says why it is not known."""
+
+
 def inspect(*paths: Path) -> Contents:
     """What a manifest says of a file, or of its parts together.
 
@@ -74,14 +82,14 @@ def look(*paths: Path) -> Inside:
             if file.read(4) != b"GGUF":
                 raise CellError(f"{path}: this is no GGUF file (it does not begin with 'GGUF')")
     job: Job = {"paths": [*map(str, paths)]}
-    outcome = supervise(__name__, job, writes=Inside, log=lambda line: log.debug("%s", line))
+    outcome = supervise(__name__, job, writes=Told, log=lambda line: log.debug("%s", line))
     if isinstance(outcome, Death):
         raise CellError(f"{paths[0]}: the GGUF file is damaged or cut short ({outcome.reason})")
-    contents: Contents = {
-        **outcome["contents"],
-        "read_per_token_bytes": _read_per_token(paths[0]),
-    }
-    return {**outcome, "contents": contents}
+    inside, read = outcome["inside"], outcome["read_per_token_bytes"]
+    if isinstance(read, str):
+        log.warning("%s: what a token reads of it is not known: %s", paths[0], read)
+        return inside
+    return {**inside, "contents": {**inside["contents"], "read_per_token_bytes": read}}
 
 
 class Sums:
@@ -187,17 +195,20 @@ def _header(handle: Any) -> Header:  # of ctypes
     }
 
 
-def _read_per_token(path: Path) -> int | None:
-    [said] = footprint.ask([footprint.Question(path)])
-    if isinstance(said, str):
-        log.warning("%s: what a token reads of it is not known: %s", path, said)
-        return None
-    return sum(weight["read_bytes"] for weight in said["weights"])
+def _read_per_token(path: Path, stem: Path) -> int | str:
+    from llmpi.gguf import footprint, no_alloc  # with the engine, of which `facts` needs the base
+
+    said = no_alloc.forked(footprint.written(footprint.Question(path)), stem)
+    return said if isinstance(said, str) else sum(w["read_bytes"] for w in said["weights"])
 
 
 def main(job: str, out: str) -> None:
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
-    found = facts([*map(Path, asked["paths"])])
+    paths = [*map(Path, asked["paths"])]
+    found: Told = {
+        "inside": facts(paths),
+        "read_per_token_bytes": _read_per_token(paths[0], Path(out).with_name("footprint")),
+    }
     Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 

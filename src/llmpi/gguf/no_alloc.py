@@ -57,11 +57,16 @@ MIB = 1024.0**2
 
 def main(job: str, out: str) -> None:
     asked = json.loads(Path(job).read_text(encoding="utf-8"))["questions"]
-    told = [_forked(question, Path(out).with_name(f"{i}")) for i, question in enumerate(asked)]
+    told = [forked(question, Path(out).with_name(f"{i}")) for i, question in enumerate(asked)]
     Path(out).write_text(json.dumps(told), encoding="utf-8")
 
 
-def _forked(question: WrittenQuestion, stem: Path) -> Footprint | str:
+def forked(question: WrittenQuestion, stem: Path) -> Footprint | str:
+    """What the engine says in a process of its own; a text in place of what it cannot say.
+
+    Args:
+        stem: of the files that it writes.
+    """
     answer, errors = stem.with_suffix(".json"), stem.with_suffix(".err")
     bind = die_with_parent()
     if not (child := os.fork()):
