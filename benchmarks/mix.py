@@ -60,9 +60,9 @@ RESAMPLES = 2000
 LADDER = ("Q2_K", "Q3_K_M", "IQ4_XS", "Q4_K_M", "Q5_K_M")
 OF_THE_DEMO: tuple[TensorType, ...] = ("Q4_1", "Q8_0")
 """Types that it came in."""
-SCRATCH = Small(layers=8)
+SCRATCH = Small(layers=16)
 STEPS = Training(
-    steps=2400, sequences=8, sequence_tokens=256, learning_rate=2e-3, distill=False, bf16=False
+    steps=1600, sequences=4, sequence_tokens=256, learning_rate=6e-3, distill=False, bf16=False
 )
 
 
@@ -108,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mix", description=__doc__)
     names = [case.name for case in CASES]
     parser.add_argument("--models", nargs="+", choices=names, default=names)
+    parser.add_argument("--quants", nargs="+", help="some of llama.cpp's (default: all)")
     parser.add_argument("--windows", type=int, default=8, help="of a probe (default: %(default)s)")
     parser.add_argument("--chunks", type=int, default=32, help="of the matrix")
     parser.add_argument("--scored-chunks", type=int, default=16, help="default: %(default)s")
@@ -191,6 +192,8 @@ def measured(case: Case, base: Path, corpus: Corpus, args: argparse.Namespace) -
     held: Corpus = {**corpus, "sha256": sha256_of_text(held_out), "text": held_out}
     scored = Scored(base, manifest, held, folder, args)
     for quant in case.quants:
+        if args.quants and quant.removesuffix(IMATRIX) not in args.quants:
+            continue
         used, its = (matrix, about) if wants_imatrix(quant) else (None, None)
         theirs = whole(quantize(base, manifest, folder / "t.gguf", quant, used, its))
         of_theirs = scored(folder / "t.gguf", theirs)

@@ -4,7 +4,9 @@ The rates are measured here, on an idle machine: each type with the matrices of 
 smeared (see `benchmarks.smeared`), and the tokens of its Q4_0. For each of `--times` a mix is
 chosen that may take so many times as long for a token as Q4_0, by what is expected of types
 alone: no divergence is probed, which costs no time in the file. Then both files are in memory and
-decode some tokens in turns, which of them first at random, and read a prompt.
+decode some tokens in turns, which of them first at random, and read a prompt. None is mapped: the
+kernel gives a mapped file pages as large as it happens to have when it is written or read, and by
+them a type's rate differed by a quarter here.
 
 `predicted_ratio` is the mix's seconds a token over Q4_0's by the rates, `measured_ratio` the same
 of the turns (median), with the 95 % interval of that median (bootstrap over turns), `ratio_error`
@@ -103,7 +105,7 @@ def rated(base: Path, plain: Path, threads: int) -> Rates:
         "what": "benchmarks.rates",
         "gguf": str(plain),
         "threads": threads,
-        "runtime": requests.runtime(Runtime()),
+        "runtime": requests.runtime(Runtime(mmap=False)),
         "matrices": [
             {"type": kind, "rows": shape.rows, "columns": shape.columns} for kind, shape in asked
         ],
@@ -167,7 +169,7 @@ def counted(mix: Any) -> list[tuple[str, int]]:
 
 def in_turns(mix: Path, plain: Path, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Seconds a token and seconds a prompt, [turn, file] each."""
-    settings = Settings(threads=args.threads)
+    settings = Settings(threads=args.threads, mmap=False)
     with ExitStack() as held:
         engines = [
             held.enter_context(Engine(path, settings, context_tokens=timing.PROMPT_TOKENS))

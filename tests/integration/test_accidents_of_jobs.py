@@ -123,6 +123,7 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
 def test_what_is_killed_at_work_leaves_nothing(study: Path, stage: str, function: str) -> None:
     module, target = STAGES[stage]
     results = study / "results"
+    remove_made(results, target)
     assert run(study, target).returncode == 0  # what it rests on is there
     remove_made(results, target)
     before = files(results)

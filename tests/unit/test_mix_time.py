@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import made_records as made
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -370,6 +371,14 @@ def test_what_failed_on_the_board_fails_here_and_says_so(base: Path, tmp_path: P
     how: Any = {"windows": 3, "types": KINDS, "partial": tmp_path / "parts", "threads": 1}
     why = failed("rates", "the engine died of SIGILL")
     assert search(base, of(base), "MIX-12tps-here", "text", rates=why, **how) == why
+
+
+def test_what_is_multiplied_has_as_many_scales_as_weights_do() -> None:
+    """Of a matrix of SmolLM2-135M there are 500 to 1100."""
+    timing_ = Products(1, repack=False, elements=1)
+    blocks = timing_._rows(types()["Q8_0"], 576).reshape(-1, 34)
+    timing_.close()
+    assert 500 < len(np.unique(blocks[:, :2].copy().view(np.float16))) < 2000
 
 
 def test_no_room_for_the_matrices_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ A matrix lies where llama.cpp would load it: in the first buffer of the processo
 its type, repacked there if that is what the buffer does. Copies of it, more than the caches hold,
 are multiplied one after the other in one graph, as a model's matrices are in decoding. With the
 vectors of a prompt, all at once, one copy is enough: there the arithmetic takes the time. What they
-hold does not matter to the kernels: it is zeros, which every type has, so that nothing has to be
-quantized on a board.
+hold matters where kernels look up what a block's scale is, in a table that a cache holds a part of:
+zeros are a quarter faster there than weights. So a few random rows are quantized, over and over.
 """
 
 import ctypes
@@ -33,6 +33,9 @@ SHARE = 0.25
 MOST_COPIES = 4096
 TRIED_TOKENS = 512
 """llama.cpp asks of a buffer whether it multiplies with so many (llama-model-loader.cpp)."""
+WEIGHTS_QUANTIZED = 1 << 16
+"""Of a matrix, at most: some thousand blocks, with as many scales as those of a model have (several
+hundred to a thousand in a matrix, of SmolLM2-135M), in a moment on a slow board."""
 F32 = 0
 """GGML_TYPE_F32 (ggml.h)."""
 WEIGHTS = 1
@@ -60,6 +63,10 @@ SIGNATURES: dict[str, dict[str, tuple[Any, list[Any]]]] = {
         "ggml_graph_overhead_custom": (_size, [_size, _flag]),
         "ggml_type_name": (_text, [_number]),
         "ggml_row_size": (_size, [_number, _index]),
+        "ggml_quantize_chunk": (
+            _size,
+            [_number, _handle, _handle, _index, _index, _index, _handle],
+        ),
         "ggml_new_tensor_2d": (_handle, [_handle, _number, _index, _index]),
         "ggml_mul_mat": (_handle, [_handle, _handle, _handle]),
         "ggml_new_graph_custom": (_handle, [_handle, _size, _flag]),
@@ -109,6 +116,7 @@ class Products:
         self._plain = self._base.ggml_backend_cpu_buffer_type()
         self._others = self._other_layouts(registry) if repack else []
         self._places: dict[tuple[int, int, int], int] = {}
+        self._quantized: dict[tuple[int, int], np.ndarray] = {}
         self._backend = processor.ggml_backend_cpu_init()
         processor.ggml_backend_cpu_set_n_threads(self._backend, threads)
 
@@ -149,13 +157,29 @@ class Products:
                 base.ggml_build_forward_expand(graph, base.ggml_mul_mat(results, matrix, vector))
             held.enter_context(self._memory(weights, place))
             held.enter_context(self._memory(results, self._plain))
-            zeros = np.zeros(rows * base.ggml_row_size(number, columns), np.uint8)
+            content = np.resize(
+                self._rows(number, columns), (rows, base.ggml_row_size(number, columns))
+            )
             for matrix in matrices:
-                base.ggml_backend_tensor_set(matrix, zeros.ctypes.data, 0, zeros.nbytes)
+                base.ggml_backend_tensor_set(matrix, content.ctypes.data, 0, content.nbytes)
             ones = np.ones(vectors * columns, np.float32)
             base.ggml_backend_tensor_set(vector, ones.ctypes.data, 0, ones.nbytes)
             self._once(graph)
             return median(self._once(graph) for _ in range(PASSES))
+
+    def _rows(self, number: int, columns: int) -> np.ndarray:
+        """Some of a matrix: uint8 [rows, bytes]."""
+        if (number, columns) not in self._quantized:
+            count = max(1, WEIGHTS_QUANTIZED // columns)
+            weights = np.random.default_rng(0).normal(size=(count, columns)).astype(np.float32)
+            found = np.empty((count, self._base.ggml_row_size(number, columns)), np.uint8)
+            even = np.ones(columns, np.float32)  # an importance, which some types cannot do without
+            self._base.ggml_quantize_chunk(
+                *(number, weights.ctypes.data, found.ctypes.data),
+                *(0, count, columns, even.ctypes.data),
+            )
+            self._quantized[number, columns] = found
+        return self._quantized[number, columns]
 
     def _once(self, graph: int) -> float:
         start = time.perf_counter()
