@@ -35,7 +35,8 @@ TRIED_TOKENS = 512
 """llama.cpp asks of a buffer whether it multiplies with so many (llama-model-loader.cpp)."""
 WEIGHTS_QUANTIZED = 1 << 16
 """Of a matrix, at most: some thousand blocks, with as many scales as those of a model have (several
-hundred to a thousand in a matrix, of SmolLM2-135M), in a moment on a slow board."""
+hundred to a thousand in a matrix, of SmolLM2-135M). For all types and two widths that took 7 s
+here, most of it the tables that ggml makes for IQ2 types, once."""
 F32 = 0
 """GGML_TYPE_F32 (ggml.h)."""
 WEIGHTS = 1
