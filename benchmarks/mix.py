@@ -108,7 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mix", description=__doc__)
     names = [case.name for case in CASES]
     parser.add_argument("--models", nargs="+", choices=names, default=names)
-    parser.add_argument("--quants", nargs="+", help="some of llama.cpp's (default: all)")
+    parser.add_argument(
+        "--quants", nargs="+", choices=["IQ4_NL", *LADDER], help="some of llama.cpp's; default: all"
+    )
     parser.add_argument("--windows", type=int, default=8, help="of a probe (default: %(default)s)")
     parser.add_argument("--chunks", type=int, default=32, help="of the matrix")
     parser.add_argument("--scored-chunks", type=int, default=16, help="default: %(default)s")
@@ -118,7 +120,7 @@ def main() -> None:
     corpus = load_corpus(TextSource(python_topics=True), Path())
     ratios: list[float] = []
     for case in CASES:
-        if case.name in args.models:
+        if case.name in args.models and (case := asked_of(case, args)).quants:
             with model_of(case.name, corpus) as base:
                 points = [*measured(case, base, corpus, args)]
             if case.name == "smeared":
@@ -130,6 +132,12 @@ def main() -> None:
     if ratios:
         say("kl_ratio_mean", float(np.mean(ratios)))
         say("kl_ratio_max", max(ratios))
+
+
+def asked_of(case: Case, args: argparse.Namespace) -> Case:
+    """The case with those of its quants that are asked for."""
+    quants = [q for q in case.quants if not args.quants or q.removesuffix(IMATRIX) in args.quants]
+    return case._replace(quants=quants)
 
 
 def say(metric: str, value: float) -> None:
@@ -192,8 +200,6 @@ def measured(case: Case, base: Path, corpus: Corpus, args: argparse.Namespace) -
     held: Corpus = {**corpus, "sha256": sha256_of_text(held_out), "text": held_out}
     scored = Scored(base, manifest, held, folder, args)
     for quant in case.quants:
-        if args.quants and quant.removesuffix(IMATRIX) not in args.quants:
-            continue
         used, its = (matrix, about) if wants_imatrix(quant) else (None, None)
         theirs = whole(quantize(base, manifest, folder / "t.gguf", quant, used, its))
         of_theirs = scored(folder / "t.gguf", theirs)

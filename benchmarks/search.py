@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mix import say
 from benchmarks.peer import cache_folder
 from benchmarks.qat import BLOCK_OF_1B, LAYERS_OF_1B
 from benchmarks.smeared import smeared_demo
@@ -70,10 +71,6 @@ def main() -> None:
         large = in_parts("1b", base, text, args)
     times = large["parameters"] / small["parameters"]
     say("growth", large["search_s"] / small["search_s"] / times)
-
-
-def say(metric: str, value: float) -> None:
-    print(f"{metric}: {value:.4g}", flush=True)
 
 
 @contextmanager

@@ -212,8 +212,8 @@ def _locked_partial(path: Path) -> tuple[int, Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         with suppress(OSError):  # where the file system has no locks, nothing is taken for stale
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
-            return handle, Path(name)
+        if (partial := Path(name)).exists():
+            return handle, partial
         os.close(handle)
 
 

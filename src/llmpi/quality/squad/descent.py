@@ -12,6 +12,7 @@ from llmpi.engine.records import Failed
 from llmpi.quality.records import Obstacle, Skipped
 from llmpi.quality.squad.metrics import METRICS
 from llmpi.quality.squad.records import DescentSettings, Item, MetricName, SquadScored, Verdict
+from llmpi.quality.squad.stopping import bounds, decide, fewest_paragraphs
 
 SquadRecord = SquadScored | Skipped | Failed
 
@@ -54,8 +55,6 @@ class Step(NamedTuple):
 
     def verdict(self, items: Sequence[Item]) -> Verdict:
         """The decision on what was asked so far; not where `skip` tells not to ask."""
-        from llmpi.quality.squad.stopping import bounds, decide, fewest_paragraphs  # with numpy
-
         assert self.reference["status"] == "ok"
         metric, margin = self.settings["metric"], self.settings["margin_pct"] / 100
         losses = paragraph_losses(self.reference["items"], items, metric)
