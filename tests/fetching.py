@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from forks import become
+from forks import become, ending, settled
 from support import PATIENCE_S, ROOT
 
 SOURCES: dict[str, dict[str, Any]] = {
@@ -187,6 +187,7 @@ def imported() -> Callable[[str, str, str], None]:
 
 def serve() -> None:
     main = imported()
+    settled()
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             run(main, json.loads(line))
@@ -198,8 +199,8 @@ def run(main: Callable[[str, str, str], None], asked: dict[str, Any]) -> NoRetur
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     out, err = (os.open(asked[name], how) for name in ("out", "err"))
     become(asked["cwd"], asked["env"], out, err, [__file__])
-    main(*asked["arguments"])
-    sys.exit()
+    with ending():
+        main(*asked["arguments"])
 
 
 if __name__ == "__main__":

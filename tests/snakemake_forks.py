@@ -20,7 +20,7 @@ import job_forks
 import nbformat  # noqa: F401
 import smart_open  # noqa: F401
 import snakemake.report  # noqa: F401
-from forks import become, pythons
+from forks import become, ending, pythons, settled
 from snakemake.cli import get_argument_parser, main
 from snakemake.script import PythonScript
 
@@ -37,6 +37,7 @@ def serve() -> None:
     load_study(Path("config/config.yaml"))
     for script in LIGHT:
         runpy.run_path(f"workflow/scripts/{script}.py", run_name="imported")
+    settled()
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             run(json.loads(line))
@@ -51,8 +52,8 @@ def run(asked: dict[str, Any]) -> NoReturn:
         fork_jobs()
     become(asked["cwd"], asked["env"], out, out, ["snakemake", *asked["arguments"]])
     sys.path[0] = asked["cwd"]
-    main()
-    sys.exit()
+    with ending():
+        main()
 
 
 def fork_jobs() -> None:
@@ -61,8 +62,9 @@ def fork_jobs() -> None:
     server, ends = job_forks.listening(address), die_with_parent()
     if os.fork() == 0:
         ends()
-        runpy.run_path(job_forks.serve(server), run_name="__main__")
-        sys.exit()
+        script = job_forks.serve(server)
+        with ending():
+            runpy.run_path(script, run_name="__main__")
     server.close()
     plain = PythonScript.execute_script
     fork = f"{sys.executable} -IS {job_forks.__file__} {address}"

@@ -12,7 +12,7 @@ import runpy
 import socket
 import sys
 
-from forks import become
+from forks import become, ending, settled
 
 import llmpi.gguf.hf_to_gguf  # noqa: F401
 import llmpi.train.__main__  # noqa: F401
@@ -42,5 +42,7 @@ def serve(asks: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    settled()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    with ending():
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

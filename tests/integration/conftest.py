@@ -255,9 +255,11 @@ def running_sshd(folder: Path, settings: str = "", **env: str) -> Iterator[Sshd]
     environment of what it starts."""
     # Engines behind it, too, are more than there are processors: see Makefile.
     waits = {key: os.environ[key] for key in ("OMP_WAIT_POLICY",) if key in os.environ}
-    there = " ".join(f"{name}={value}" for name, value in {**waits, **env}.items())
+    # What is in the `~/.bashrc` of whoever tests would be run for each command.
+    lives = {"HOME": f"{folder}/home", "XDG_CACHE_HOME": str(_caches())}
+    there = " ".join(f"{name}={value}" for name, value in {**waits, **lives, **env}.items())
     server, keygen = needed("sshd"), needed("ssh-keygen")
-    folder.mkdir(exist_ok=True)
+    (folder / "home").mkdir(parents=True, exist_ok=True)
     for name in ("host_key", "user_key"):
         command = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
@@ -320,6 +322,10 @@ def pi() -> Iterator[virtual_pi.VirtualPi]:
     only_root("the virtual Pi")
     with virtual_pi.running(virtual_pi.cache_folder()) as running:
         yield running
+
+
+def _caches() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,5 +1,6 @@
 """What a job's processes load: each is a fresh interpreter, and what it imports it waits for."""
 
+import os
 import subprocess
 import sys
 
@@ -82,3 +83,18 @@ def test_rows_are_written_as_parquet_without_pandas() -> None:
     )
     assert loaded(code, "pandas") == set()
     assert loaded(f"{code}\nimport pandas", "pandas") == {"pandas"}, "others find it as before"
+
+
+@pytest.mark.parametrize("set_by_user", [None, "20"])
+def test_threads_of_numpy_do_not_wait_busily(set_by_user: str | None) -> None:
+    code = "import llmpi, os\nprint(os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    env |= {"OPENBLAS_THREAD_TIMEOUT": set_by_user} if set_by_user else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == (set_by_user or "4")
+
+
+def test_numpy_is_not_there_before_it_is_told_how_to_wait() -> None:
+    assert loaded("import snakemake.script", "numpy") == set()
