@@ -22,6 +22,7 @@ import smart_open  # noqa: F401
 import snakemake.report  # noqa: F401
 from forks import become, ending, pythons, settled
 from snakemake.cli import get_argument_parser, main
+from snakemake.executors import touch
 from snakemake.script import PythonScript
 
 from llmpi.engine.supervise import die_with_parent
@@ -37,6 +38,7 @@ def serve() -> None:
     load_study(Path("config/config.yaml"))
     for script in LIGHT:
         runpy.run_path(f"workflow/scripts/{script}.py", run_name="imported")
+    touch.Executor.SLEEPING_TIME = 0.01  # of a tenth of a second for each job
     settled()
     for line in sys.stdin:
         if (child := os.fork()) == 0:

@@ -307,11 +307,16 @@ def make_ready(work: Work, store: Path, ready: Path) -> None:
     have it already, as after a study of someone else."""
     with FileLock(f"{ready}.lock"):
         if ready.exists():
-            store.mkdir(mode=0o700, parents=True)  # as it is made there
-            shutil.copytree(ready, store / "venv", symlinks=True)
+            have(store, ready)
             return
         work.write().snakemake("--", "results/devices/pi.json")
         shutil.copytree(store / "venv", ready, symlinks=True)
+
+
+def have(store: Path, ready: Path) -> None:
+    """What a device was made ready with, in the store of another."""
+    store.mkdir(mode=0o700, parents=True)  # as it is made there
+    shutil.copytree(ready, store / "venv", symlinks=True)
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,7 @@ def test_a_mix_goes_through_a_study_as_any_variant(
         "calibration": {"text": {"python_topics": True, "to_pct": 40}, "chunks": 2},
         "mix": {"windows": 2, "types": TYPES},
         "quality": {
-            "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 2}
+            "text": {"task": "divergence", "python_topics": True, "from_pct": 60, "chunks": 1}
         },
     }
     rows = work.summarized()

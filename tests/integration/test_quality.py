@@ -71,7 +71,7 @@ def made(gguf: Path) -> dict[str, str]:
 
 
 def test_f16_answers_are_the_loops(records, questions) -> None:
-    """One prompt after the other, one token after the other, of every other paragraph: at most one
+    """One prompt after the other, one token after the other, of every third paragraph: at most one
     answer differs, by a tie of two tokens."""
     items = {item["id"]: item for item in records["F16"]["items"]}
     assert len(items) == 60
@@ -79,13 +79,13 @@ def test_f16_answers_are_the_loops(records, questions) -> None:
     with Engine(records["F16"]["gguf"], Settings(threads=2), context_tokens=2048) as engine:
         bos, eos = engine.special_texts()
         chat = ChatFormat(engine.chat_template(), bos_token=bos, eos_token=eos)
-        for paragraph in parse(questions["squad"], "field")[::2]:
+        for paragraph in parse(questions["squad"], "field")[::3]:
             for question in paragraph.questions:
                 turns = messages(paragraph.context, question.question, SETTINGS["examples"])
                 text = engine.text(greedy(engine, engine.tokenize(chat.render(turns).text), 16))
                 asked += 1
                 other += [question.id] if text != items[question.id]["answer"] else []
-    assert asked == 30
+    assert asked == 20
     assert len(other) <= 1
 
 

@@ -11,7 +11,7 @@ def test_sharded_quality_is_the_same_bytes(finished, tmp_path: Path) -> None:
     for name, shards in (("whole", 1), ("sharded", 3)):
         work = finished.clone(tmp_path / name)
         task = work.config["quality"]["field"]
-        task |= {"questions": 24, "block_questions": 5, "shards": shards}
+        task |= {"questions": 16, "block_questions": 5, "shards": shards}
         work.write().snakemake("--", f"results/{RECORD}")
         parts = list((work.folder / "results/shards").rglob("*-of-3.json"))
         assert len(parts) == (3 if shards == 3 else 0)

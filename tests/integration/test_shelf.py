@@ -3,18 +3,21 @@
 from pathlib import Path
 
 import pytest
+from conftest import have
 from support import planned_jobs
 
 
 @pytest.fixture(scope="module")
-def shelf(over_ssh, sshd, tmp_path_factory: pytest.TempPathFactory):
-    """The study on a group of two: one device that is made ready already, and one that is not."""
+def shelf(over_ssh, sshd, shared: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The study on a group of two: one device that it was run on already, and one that it was not,
+    but the study of someone else."""
     folder = tmp_path_factory.mktemp("shelf")
+    have(folder / "store", shared / "ready")
     work = over_ssh.clone(folder / "work")
-    shared = dict(work.config["devices"]["pi"])
-    host = shared.pop("host")
+    alike = dict(work.config["devices"]["pi"])
+    host = alike.pop("host")
     boards = {"a": host, "b": {"host": host, "store": str(folder / "store")}}
-    work.config["devices"] = {"shelf": {**shared, "transport": "ssh-group", "boards": boards}}
+    work.config["devices"] = {"shelf": {**alike, "transport": "ssh-group", "boards": boards}}
     work.config["study"] = "shelf"
     work.shown()
     return work

@@ -36,7 +36,7 @@ def study(over_ssh, cluster, tmp_path_factory: pytest.TempPathFactory):
         shutil.rmtree(work.folder / "results" / part)
     shutil.rmtree(work.folder / "logs")
     work.config["study"] = "cluster"
-    work.config["quality"]["field"] |= {"questions": 12, "block_questions": 3, "shards": 2}
+    work.config["quality"]["field"] |= {"questions": 8, "block_questions": 2, "shards": 2}
     # Stands for what profiles/slurm says of training, which would take too long here.
     graphics = ("--set-resources", "predict_on_workstation:gpu=1")
     summary = "results/report/cluster/summary.json"
