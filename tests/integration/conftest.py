@@ -43,6 +43,11 @@ class OneFileOneWorker(LoadFileScheduling):
         return OVER_SSH.get(Path(file).stem, file)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest by one worker begins first."""
+    items.sort(key=lambda item: item.path.stem not in OVER_SSH)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFileOneWorker | None:
     return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
 

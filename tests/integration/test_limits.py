@@ -75,7 +75,7 @@ def test_a_cell_runs_in_the_memory_that_it_needs(finished, tmp_path: Path) -> No
     work = alone(finished.clone(tmp_path / "work"))
     work.config |= {"study": "needed", "quants": ["Q4_0"], "quality": {}}
     # What is read ahead for each token is the mark: with few, what the kernel takes is as much.
-    long = {"prompt_tokens": 16, "output_tokens": 64, "repetitions": 2}
+    long = {"prompt_tokens": 16, "output_tokens": 64, "repetitions": 1, "warmup_limit": 1}
     work.config["workloads"] = {"chat": long}
     here = {"transport": "local", "others_at_most_pct": 100}
     work.config["devices"] = {

@@ -56,7 +56,7 @@ def test_what_was_installed_is_whole(venv: Path) -> None:
 
 @pytest.mark.fault("any file of an installation lost or torn", by="hashes of the installation")
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_that_is_lost_or_cut_is_seen(venv: Path, data: st.DataObject) -> None:
     files = sorted(path for path in venv.rglob("*") if path.is_file() and path.stat().st_size)
     own = [path for path in files if not path.is_symlink() and path.suffix != SEALED]
