@@ -25,8 +25,8 @@ def pythons(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def settled() -> None:
-    """What is there by now stays: to look through it for garbage, again and again, took a fifth of
-    what tests take, and a fork would copy every page that is looked at."""
+    """What is there by now stays: to look through it for garbage, again and again, was half of a
+    dry run in a fork, which copies every page that is looked at."""
     gc.collect()
     gc.freeze()
 
