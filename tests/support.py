@@ -113,6 +113,11 @@ def unavailable(what: str) -> NoReturn:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
+def caches() -> Path:
+    """Of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 def only_root(what: str) -> None:
     """Of a test that needs rights."""
     if os.geteuid() != 0:

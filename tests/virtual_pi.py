@@ -22,7 +22,7 @@ from pathlib import Path
 
 import stand_ins
 import yaml
-from support import free_port, until
+from support import caches, free_port, until
 
 USER = "pi"
 PACKAGES = ("openssh-server", "python3", "rsync", "procps")
@@ -204,7 +204,7 @@ def share_engines(study: Path) -> None:
 
 
 def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmpi/virtual-pi"
+    return caches() / "llmpi/virtual-pi"
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
 import contextlib
 import fcntl
 import hashlib
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from support import caches
 
 from full_pi import image, packages, recipe, tools
 from full_pi.board import Board
@@ -30,8 +31,7 @@ def board(folder: Path, port: int | None = None) -> Iterator[Board]:
 
 
 def cache_folder() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "llmpi/full-pi"
+    return caches() / "llmpi/full-pi"
 
 
 def built(cache: Path) -> Image:

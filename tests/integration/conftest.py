@@ -19,7 +19,7 @@ from browser import Browser
 from filelock import FileLock
 from forked_training import forked_training  # noqa: F401
 from held import Hold
-from support import ROOT, free_port, needed, only_root, run_snakemake, until
+from support import ROOT, caches, free_port, needed, only_root, run_snakemake, until
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -261,7 +261,7 @@ def running_sshd(folder: Path, settings: str = "", **env: str) -> Iterator[Sshd]
     # Engines behind it, too, are more than there are processors: see Makefile.
     waits = {key: os.environ[key] for key in ("OMP_WAIT_POLICY",) if key in os.environ}
     # What is in the `~/.bashrc` of whoever tests would be run for each command.
-    lives = {"HOME": f"{folder}/home", "XDG_CACHE_HOME": str(_caches())}
+    lives = {"HOME": f"{folder}/home", "XDG_CACHE_HOME": str(caches())}
     there = " ".join(f"{name}={value}" for name, value in {**waits, **lives, **env}.items())
     server, keygen = needed("sshd"), needed("ssh-keygen")
     (folder / "home").mkdir(parents=True, exist_ok=True)
@@ -332,10 +332,6 @@ def pi() -> Iterator[virtual_pi.VirtualPi]:
     only_root("the virtual Pi")
     with virtual_pi.running(virtual_pi.cache_folder()) as running:
         yield running
-
-
-def _caches() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
