@@ -158,6 +158,18 @@ def take_slots(rules):
             one.resources = Slots(dict(one.resources))
 
 
+def choose_as_jobs_end(scheduler):
+    """Have Snakemake look for what can begin when a job has ended, and at no other time.
+
+    By its default limit of 100 begun jobs a second it looks again a second after each look while
+    any job waits, and each job that ends adds such a chain of looks: after some hundred jobs they
+    take a processor, and disturb what is measured beside them. Another limit is somebody's wish.
+    """
+    limit = scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
+
+
 # `resources:` where there is a {device} wildcard: the slot of that device is taken.
 DEVICE_SLOTS = {SLOTS: lambda wildcards: slot(wildcards.device)}
 

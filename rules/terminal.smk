@@ -1,4 +1,4 @@
-"""What a run says at its begin and at its end. No rules."""
+"""What is done and said as a run begins, and as it ends. No rules."""
 
 from snakemake.logging import logger
 
@@ -10,6 +10,7 @@ SHOWN_BY_US = "llmpi" in workflow.output_settings.log_handler_settings
 
 
 onstart:
+    choose_as_jobs_end(workflow.scheduler)
     if SHOWN_BY_US:
         locked = as_locked(study, read_lock(SOURCES_LOCK))
         run_begin.say(logger, locked, workflow.dag.needrun_jobs())

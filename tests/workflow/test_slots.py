@@ -69,3 +69,16 @@ def test_nothing_starts_where_the_slots_are_not_taken(workdir: Path) -> None:
         with pytest.raises(AssertionError, match=r"device_slots"):
             told(workdir, "DEVICE_SLOTS")
     assert not (workdir / "told").exists()
+
+
+@pytest.mark.parametrize("limit", [(), ("--max-jobs-per-timespan", "7/1s")])
+def test_jobs_are_chosen_as_others_end(workdir: Path, limit: tuple[str, ...]) -> None:
+    """Not each second, too, once for each of those that have ended; unless somebody limits them."""
+    common = f'include: "{ROOT}/rules/common.smk"'
+    hooks = JOBS.replace(common, f'{common}\ninclude: "{ROOT}/rules/terminal.smk"')
+    jobs = hooks.replace("SLOTS_OF_THE_TEST", "DEVICE_SLOTS").replace("sleep .3", "sleep 1")
+    (workdir / "Snakefile").write_text(jobs)
+    arguments = ("--configfile", "config/config.yaml", "--cores", "9", "--verbose", *limit)
+    out = run_snakemake(*arguments, cwd=workdir).stdout
+    assert out.count("Finished jobid") == 4
+    assert (out.count("Ready jobs: ") <= 4) == (not limit)
