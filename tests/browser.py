@@ -68,6 +68,7 @@ class Browser:
         self._session = attached["sessionId"]
         self.console: list[str] = []
         self.requests: list[str] = []
+        self._downloads: dict[str, dict[str, Any]] = {}
         for domain in ("Page", "Runtime", "Log", "Network"):
             self(f"{domain}.enable")
 
@@ -80,18 +81,22 @@ class Browser:
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
-            if answer.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
-                self.console.append(json.dumps(answer["params"]))
-            called = answer.get("method") == "Runtime.consoleAPICalled"
-            if called and answer["params"]["type"] == "error":
-                self.console.append(json.dumps(answer["params"]["args"]))
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.requests.append(answer["params"]["request"]["url"])
+            self._note(answer.get("method", ""), answer.get("params", {}))
             if answer.get("id") == number:
                 if any(said in str(answer.get("error")) for said in LEFT):
                     raise LeftError(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def _note(self, event: str, told: dict[str, Any]) -> None:
+        if event in ("Log.entryAdded", "Runtime.exceptionThrown"):
+            self.console.append(json.dumps(told))
+        if event == "Runtime.consoleAPICalled" and told["type"] == "error":
+            self.console.append(json.dumps(told["args"]))
+        if event == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        if event in ("Browser.downloadWillBegin", "Browser.downloadProgress"):
+            self._downloads.setdefault(told["guid"], {}).update(told)
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -103,11 +108,22 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def save_to(self, folder: Path) -> None:
-        """Where what the page saves is to lie."""
-        asked = {"behavior": "allow", "downloadPath": str(folder)}
-        where = {"session": "", "browserContextId": self._context}
-        self("Browser.setDownloadBehavior", **where, **asked)
+    def saved(self, folder: Path, click: str) -> Path:
+        """What the page saves into `folder` as that element is clicked, once it is whole.
+
+        Chromium takes a file's name before it writes a byte: that it is there says nothing.
+        """
+        asked = {"behavior": "allow", "downloadPath": str(folder), "eventsEnabled": True}
+        self("Browser.setDownloadBehavior", session="", browserContextId=self._context, **asked)
+        before = set(self._downloads)
+        self.evaluate(f"document.querySelector({json.dumps(click)}).click()")
+
+        def whole() -> list[str]:
+            self.evaluate("true")
+            new = (told for guid, told in self._downloads.items() if guid not in before)
+            return [at["suggestedFilename"] for at in new if at.get("state") == "completed"]
+
+        return folder / until(whole, lambda: f"saved by {click}: {self._downloads}")[0]
 
     def open(self, page: Path) -> None:
         self("Page.navigate", url=page.as_uri())

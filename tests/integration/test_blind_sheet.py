@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from browser import Browser
-from support import until
 
 from llmpi.quality.ab.blind_sheet import read_judgements, write_sheet
 from llmpi.quality.ab.prompts import Prompt
@@ -35,9 +34,7 @@ def shown(browser: Browser) -> str:
 def saved(browser: Browser, folder: Path) -> Path:
     """Press the page's Save button; the file it gives the browser to download."""
     folder.mkdir()
-    browser.save_to(folder)
-    browser.evaluate("document.querySelector('form.save button').click()")
-    return until(lambda: list(folder.glob("*.json")))[0]
+    return browser.saved(folder, "form.save button")
 
 
 def test_judged_with_the_keyboard_and_read_back(browser: Browser, tmp_path: Path) -> None:

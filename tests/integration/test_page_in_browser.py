@@ -15,7 +15,6 @@ import small_results as small
 from axe import serious_findings
 from browser import Browser
 from made_service import answered, bench, carried, refused, settings
-from support import until
 
 from llmpi.decide.choice import recommend
 from llmpi.report.page.write import write_page
@@ -289,10 +288,8 @@ def test_a_chart_is_saved_in_colours_of_its_own(
     browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     opened(browser, pis[0])
-    browser.save_to(tmp_path)
-    click(browser, "figure:has([data-figure=tg]) [data-svg]")
-    saved = tmp_path / "pis-tg.svg"
-    until(lambda: browser.evaluate("true") and saved.exists())
+    saved = browser.saved(tmp_path, "figure:has([data-figure=tg]) [data-svg]")
+    assert saved.name == "pis-tg.svg"
     drawing = saved.read_text("utf-8")
     assert drawing.startswith("<svg")
     assert "var(--" not in drawing
@@ -304,10 +301,8 @@ def test_csv_of_the_page_is_the_summary(
 ) -> None:
     page, _ = pis
     opened(browser, page)
-    browser.save_to(tmp_path)
-    click(browser, "[data-csv]")
-    saved = tmp_path / "pis.csv"
-    until(lambda: browser.evaluate("true") and saved.exists())
+    saved = browser.saved(tmp_path, "[data-csv]")
+    assert saved.name == "pis.csv"
     ours = list(csv.DictReader(io.StringIO(saved.read_text("utf-8"))))
     with (page.parent / "summary.csv").open(newline="", encoding="utf-8") as file:
         theirs = list(csv.DictReader(file))
@@ -321,13 +316,13 @@ def test_the_papers_table_comes_along(
     browser: Browser, pis: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     opened(browser, pis[0])
-    browser.save_to(tmp_path)
-    for saved in (tmp_path / "pis-paper.csv", tmp_path / "pis-paper.tex"):
-        click(browser, f'#paper a[download="{saved.name}"]')
-        until(lambda at=saved: browser.evaluate("true") and at.exists())
-    table = list(csv.DictReader(io.StringIO((tmp_path / "pis-paper.csv").read_text("utf-8"))))
+    as_csv, as_tex = (
+        browser.saved(tmp_path, f'#paper a[download="pis-paper.{kind}"]').read_text("utf-8")
+        for kind in ("csv", "tex")
+    )
+    table = list(csv.DictReader(io.StringIO(as_csv)))
     assert len(table) == 30 and {line["repetitions"] for line in table} == {"5", ""}
-    assert r"\bottomrule" in (tmp_path / "pis-paper.tex").read_text("utf-8")
+    assert r"\bottomrule" in as_tex
     clean(browser)
 
 
