@@ -205,19 +205,24 @@ def test_the_whole_monitor_serves_what_it_sees(
         meter_interval_s=0.05,
     )
     end = threading.Event()
-    sung = threading.Event()
-    ended = CanaryMetrics.ended
+    sung, metered = threading.Event(), threading.Event()
+    ended, sample = CanaryMetrics.ended, Metering.sample
 
     def heard(self: CanaryMetrics, record: Any, at: float) -> None:
         ended(self, record, at)
         sung.set()
 
+    def read(self: Metering) -> None:
+        sample(self)
+        metered.set()
+
     monkeypatch.setattr(CanaryMetrics, "ended", heard)
+    monkeypatch.setattr(Metering, "sample", read)
     with serving(SAYS) as url:
         config["canary"]["url"] = url
         stop = monitor.start(read_config(written(tmp_path, config)), end)
         try:
-            assert sung.wait(PATIENCE_S)
+            assert sung.wait(PATIENCE_S) and metered.wait(PATIENCE_S)
             with urllib.request.urlopen(f"http://{address}/metrics") as answer:
                 text = answer.read().decode()
         finally:
