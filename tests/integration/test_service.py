@@ -345,7 +345,7 @@ def test_started_again_it_serves_by_itself(fleet: Fleet, by: str) -> None:
         device.off()
     device.boot()
     assert until(lambda: answers(device)) == fleet.right
-    assert device.show("llmpi-monitor.service", "ActiveState") == "active"
+    until(lambda: device.show("llmpi-monitor.service", "ActiveState") == "active")
 
 
 @pytest.mark.fault("power cut in an update of the service", by="the answer, before and after it")
