@@ -21,6 +21,7 @@ rule work_on:
     log: "logs/work_on/{n}.log",
     shell:
         "sleep 1; for i in 1 2 3; do"
+        "  for _ in $(seq 9000); do test $i = 3 -a -e unseen && sleep 0.1 || break; done;"
         "  echo \\"12:00:00 work_on/{wildcards.n} $i/3 steps, 1/s\\" >&2; sleep 0.4;"
         "done;"
         "echo a stray word of {wildcards.n} >&2;"
@@ -28,6 +29,7 @@ rule work_on:
 """
 LINE = re.compile(r"\d\d:\d\d:\d\d \S+/\S+ \S.*")
 OURS = ("--logger", "llmpi")
+STEPS = r"work.*[123]/3 steps"
 
 
 @pytest.fixture
@@ -36,8 +38,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_a_terminal(folder: Path, *arguments: str, columns: int = 80, **env: str) -> tuple[int, str]:
-    """Status and what the terminal got."""
+def on_a_terminal(
+    folder: Path, *arguments: str, columns: int = 80, seen: str = "", **env: str
+) -> tuple[int, str]:
+    """Status and what the terminal got.
+
+    Args:
+        seen: before their last step jobs wait until the terminal got what fits this.
+    """
+    if seen:
+        (folder / "unseen").touch()
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
     process = subprocess.Popen(
@@ -56,6 +66,8 @@ def on_a_terminal(folder: Path, *arguments: str, columns: int = 80, **env: str) 
         except OSError:  # the other side is closed
             break
         got += piece
+        if seen and re.search(seen.encode(), got):
+            (folder / "unseen").unlink(missing_ok=True)
     os.close(ours)
     return process.wait(), got.decode()
 
@@ -66,10 +78,10 @@ def piped(folder: Path, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_on_a_terminal_there_is_one_picture(folder: Path) -> None:
-    status, got = on_a_terminal(folder, *OURS)
+    status, got = on_a_terminal(folder, *OURS, seen=STEPS)
     assert status == 0
     assert "0 of 4 jobs" in got
-    assert re.search(r"work.*[123]/3 steps", got)
+    assert re.search(STEPS, got)
     assert "a stray word of 2" in got
     assert "Select jobs" not in got
     assert "12:00:00" not in got  # progress is in the picture
@@ -123,9 +135,10 @@ def test_a_view_that_breaks_ends_no_run(folder: Path) -> None:
         "drawn.drawn = broken\n"
     )
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    status, got = on_a_terminal(folder, *OURS, PYTHONPATH=path)
+    ended = "the live view ended (ZeroDivisionError('the picture')); lines follow"
+    status, got = on_a_terminal(folder, *OURS, seen=re.escape(ended), PYTHONPATH=path)
     assert status == 0
-    assert got.count("the live view ended (ZeroDivisionError('the picture')); lines follow") == 1
+    assert got.count(ended) == 1
     assert "12:00:00 work_on/2 3/3 steps" in got
     assert "a stray word of 2" in got
 
