@@ -22,8 +22,9 @@ ON_A_CLUSTER = workflow.global_resources["_nodes"].value is not None or workflow
 # Snakemake holds what a job asks for to the limit. `--resources mem_mb=...` is another one.
 if not ON_A_CLUSTER:
     workflow.global_resources.setdefault("processors", capacity.processors())
-    if free := capacity.memory_bytes():
-        workflow.global_resources.setdefault("mem_mb", free // needs.MB)
+    if (free := capacity.memory_bytes()) is not None:
+        # By a limit of 0 every job would be held to 0, and all would run at once.
+        workflow.global_resources.setdefault("mem_mb", max(1, free // needs.MB))
 
 # Of a job that computes; Snakemake holds it to --cores.
 THREADS = 4 if ON_A_CLUSTER else capacity.processors()

@@ -4,11 +4,13 @@ On a board the same is measured (`llmpi.engine.supervise`). Here it says nothing
 job ends with an error that says what to do, leaves no file, and is tried again the next time.
 """
 
+import os
 import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,7 +20,7 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 
 Written = TypeVar("Written")
-Kind = Literal["memory", "disk", "force"]
+Kind = Literal["memory", "disk", "unwritable", "force"]
 
 
 class AccidentError(LlmpiError):
@@ -41,7 +43,9 @@ TOLD: dict[Kind, re.Pattern[str]] = {
         r"No space left on device|Disk quota exceeded|File too large"  # C
         r"|iostream error"  # C++, of the quantizer
         r"|PytorchStreamWriter failed writing"  # torch
+        r"|No usable temporary directory"  # Python, which has tried to write there
     ),
+    "unwritable": re.compile(r"Read-only file system|Input/output error"),
 }
 SIGNALS: dict[int, Kind] = {
     signal.SIGKILL: "memory",  # the kernel's way to get some back
@@ -137,7 +141,29 @@ def _words(kind: Kind, what: str) -> str:
             "run fewer jobs at once (snakemake --cores 1), and run again."
         )
     if kind == "disk":
-        folders = [Path.cwd(), Path(tempfile.gettempdir())]
-        free = ", ".join(f"{shutil.disk_usage(p).free / 1e9:.2f} GB in {p}" for p in folders)
+        free = ", ".join(f"{free / 1e9:.2f} GB in {folder}" for free, folder in sorted(_disks()))
         return f"the disk is full ({what}); free are {free}. Make room there and run again."
+    if kind == "unwritable":
+        return (
+            f"the disk cannot be read or written ({what}). See what the kernel says of it (dmesg), "
+            "mount it writable, and run again."
+        )
     return f"{what}: somebody or something ended it. Run again."
+
+
+def _disks() -> Iterator[tuple[int, Path]]:
+    """Where a job writes, each file system once, and the bytes that are free in it."""
+    results = Path("results")
+    seen = set()
+    for folder in (Path.cwd(), results, *sorted(results.glob("*")), _temporary()):
+        with suppress(OSError):
+            if (disk := folder.stat().st_dev) not in seen:
+                seen.add(disk)
+                yield shutil.disk_usage(folder).free, folder
+
+
+def _temporary() -> Path:
+    """On a full disk Python finds none."""
+    with suppress(FileNotFoundError):
+        return Path(tempfile.gettempdir())
+    return Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - looked at, not written to

@@ -5,6 +5,7 @@ processes of one module.
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -19,8 +20,10 @@ import tiny_llama
 import yaml
 from support import ROOT, only_root, run_snakemake
 
-from llmpi.accidents import AccidentError
+from llmpi.accidents import AccidentError, accident
 from llmpi.device.machine.limits import limited
+from llmpi.gguf.footprint import Question, ask
+from llmpi.gguf.mix.seconds import told
 from llmpi.gguf.quantize import quantize
 from llmpi.records import is_ok, read, sha256_of, write_json
 
@@ -115,6 +118,7 @@ def test_what_the_kernel_kills_is_tried_again(study: Path, stage: str) -> None:
     [
         ("calibrate", "chunked"),
         ("quantize", "describe"),
+        ("look into", "footprint"),
         ("reference", "score_chunks"),
         ("divergence", "score_chunks"),
         ("answers", "BatchEngine.run"),
@@ -164,6 +168,30 @@ def remove_made(results: Path, target: str) -> None:
 
 def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("how", ["killed", "killed in footprint", "killed in _answer"])
+def test_what_the_engine_could_not_say_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Of rates, which all studies share; a plan says what it can."""
+    monkeypatch.setenv("PYTHONPATH", str(SHORT), prepend=os.pathsep)
+    monkeypatch.setenv("LLMPI_SHORT", f"llmpi.gguf.no_alloc {how}")
+    model = tiny_llama.tiny_llama(tmp_path)
+    with pytest.raises(AccidentError, match="memory did not suffice"):
+        told(model)
+    [said] = ask([Question(model)])
+    assert "SIGKILL" in str(said)
+
+
+def test_what_the_engine_cannot_say_on_a_full_disk_is_no_result(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is of some thousand characters; the job itself and its files are shorter."""
+    model = tiny_llama.tiny_llama(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(full))
+    with pytest.raises(AccidentError, match="disk is full"):
+        told(model)
 
 
 @pytest.fixture
@@ -234,6 +262,29 @@ def test_a_full_disk_is_no_result(full: Path, tmp_path: Path) -> None:
     with pytest.raises(AccidentError, match=r"disk is full .* Make room there and run again"):
         made(tiny_llama.tiny_llama(tmp_path), full / "Q4_0.gguf")
     assert list(full.iterdir()) == []
+
+
+def test_what_a_killed_job_left_takes_no_room_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "out/.Q4_0.gguf.abcdefgh.part"
+    left.parent.mkdir()
+    left.write_bytes(b"half a file")
+    looked = []
+    monkeypatch.setattr("llmpi.gguf.quantize.check_room", lambda *_: looked.append(left.exists()))
+    assert is_ok(made(tiny_llama.tiny_llama(tmp_path), tmp_path / "out/Q4_0.gguf"))
+    assert looked == [False]
+
+
+def test_the_disk_that_is_full_is_among_those_that_are_told(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results may lie on disks of their own; the fullest comes first."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/gguf").symlink_to(full)
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "free are 0.00 GB in results/gguf, " in str(accident(error))
 
 
 def test_a_type_that_cannot_be_made_is_a_result(tmp_path: Path) -> None:

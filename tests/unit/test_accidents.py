@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,12 @@ ACCIDENTS = {
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); open('x', 'w', 1).write('xx\\n')",
         "open('/dev/full', 'w', 1).write('x\\n')",
         "os.kill(os.getpid(), signal.SIGBUS)",
+        # As Python ends where it looks for a folder to write to.
+        "raise FileNotFoundError(errno.ENOENT, 'No usable temporary directory found in [...]')",
+    ],
+    "cannot be read or written": [
+        "raise OSError(errno.EROFS, os.strerror(errno.EROFS), 'x')",
+        "raise OSError(errno.EIO, os.strerror(errno.EIO))",
     ],
     "ended it": [
         "os.kill(os.getpid(), signal.SIGTERM)",
@@ -71,6 +78,19 @@ def test_an_accident_is_an_error(words: str, code: str, tmp_path, monkeypatch) -
 @pytest.mark.parametrize("code", OWN)
 def test_what_it_would_die_of_again_is_a_death(code: str, tmp_path, monkeypatch) -> None:
     assert isinstance(ended(code, tmp_path, monkeypatch), Death)
+
+
+def test_no_folder_to_write_to_has_its_words_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the project's disk is the machine's, and full: Python finds no temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "gone")])
+    with pytest.raises(FileNotFoundError) as none:
+        supervise("child", {}, writes=dict, log=lambda _: None)
+    told = str(accident(none.value))
+    assert "the disk is full" in told and f"GB in {tmp_path}" in told
 
 
 def test_exceptions_of_the_job_itself() -> None:

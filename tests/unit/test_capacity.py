@@ -105,3 +105,16 @@ def test_version_1(machine) -> None:
         }
     )
     assert capacity.memory_bytes() == 2 * GB
+
+
+def test_what_the_kernel_would_slow_a_group_down_for_is_not_free(machine) -> None:
+    machine(
+        {
+            **meminfo(50 * GB),
+            "proc/self/cgroup": "0::/job\n",
+            "sys/fs/cgroup/job/memory.max": f"{8 * GB}\n",
+            "sys/fs/cgroup/job/memory.high": f"{4 * GB}\n",
+            "sys/fs/cgroup/job/memory.current": f"{GB}\n",
+        }
+    )
+    assert capacity.memory_bytes() == 3 * GB

@@ -1,6 +1,7 @@
 """A mix of a tiny model by the real engine: probed without a trace, made as it was searched."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import ROOT
 from tiny_llama import SIZE, tiny_llama, write_tokenizer
 
+from llmpi.accidents import AccidentError
 from llmpi.errors import LlmpiError
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.contents import stored
@@ -133,6 +136,28 @@ def test_a_mix_that_may_lose_so_much_takes_the_least_bytes(base: Path, tmp_path:
     assert made["status"] == "ok" and made["mix"], made
     assert made["mix"]["kld_nats"] + max(0.0, mix["rounding_nats"]) <= float(nats)
     assert mix["limit_bytes"] is None and mix["taken_bytes"] < wide["taken_bytes"]
+
+
+def test_a_search_that_is_killed_leaves_what_it_probed(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not its copies of the model, and what another one left does not stand in the way."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/short_process"), prepend=os.pathsep)
+    monkeypatch.setenv("LLMPI_SHORT", "llmpi.gguf.mix.search killed in best")
+    with pytest.raises(AccidentError, match="memory did not suffice"):
+        searched(base, "MIX-6bpw", tmp_path)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["probes.jsonl"]
+    kept = (tmp_path / "parts/copy.gguf", tmp_path / "parts/q8_0.gguf")
+    for path in kept:
+        path.write_bytes(b"of one that was killed with its job")
+
+    def no_room(*_: object) -> None:
+        assert not any(path.exists() for path in kept)
+        raise AccidentError("no room")
+
+    monkeypatch.setattr("llmpi.gguf.mix.search.check_room", no_room)
+    with pytest.raises(AccidentError, match="no room"):
+        searched(base, "MIX-6bpw", tmp_path)
 
 
 @pytest.fixture(scope="module")

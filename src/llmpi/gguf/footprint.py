@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
+from llmpi import accidents
 from llmpi.engine.records import KvType
 from llmpi.engine.supervise import Death, supervise
 from llmpi.gguf.contents import Fields, Value
 
 log = logging.getLogger(__name__)
 
+ENTRY = "llmpi.gguf.no_alloc"
 PROCESSOR_S = 60
 """Processor time for one model; the largest take a second."""
 PATIENCE_S = 600
@@ -130,15 +132,34 @@ def ask(questions: Sequence[Question]) -> list[Footprint | str]:
     """What the engine says of each model; a text in place of what it cannot say."""
     if not questions:
         return []
-    job = {"questions": [written(question) for question in questions]}
+    job = {"questions": [written(question) for question in questions], "dies_with": False}
     ended = supervise(
-        "llmpi.gguf.no_alloc",
+        ENTRY,
         job,
         writes=list[Footprint | str],
         log=lambda line: log.debug("%s", line),
         timeout_s=PATIENCE_S * len(questions),
     )
     return [ended.reason] * len(questions) if isinstance(ended, Death) else ended
+
+
+def ask_one(question: Question) -> Footprint | str:
+    """The same of one model, for what is kept: an accident is no answer.
+
+    Raises:
+        AccidentError: the memory or the disk did not suffice.
+    """
+    ended = accidents.supervise(
+        ENTRY,
+        {"questions": [written(question)], "dies_with": True},
+        writes=list[Footprint | str],
+        log=lambda line: log.debug("%s", line),
+        timeout_s=PATIENCE_S,
+    )
+    if isinstance(ended, Death):
+        return ended.reason
+    [said] = ended
+    return said
 
 
 def written(question: Question) -> WrittenQuestion:

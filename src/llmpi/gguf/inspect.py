@@ -198,7 +198,7 @@ def _header(handle: Any) -> Header:  # of ctypes
 def _read_per_token(path: Path, stem: Path) -> int | str:
     from llmpi.gguf import footprint, no_alloc  # with the engine, of which `facts` needs the base
 
-    said = no_alloc.forked(footprint.written(footprint.Question(path)), stem)
+    said = no_alloc.forked(footprint.written(footprint.Question(path)), stem, dies_with=True)
     return said if isinstance(said, str) else sum(w["read_bytes"] for w in said["weights"])
 
 

@@ -5,6 +5,7 @@ forks: the engine is loaded once for all, and one that aborts takes nothing with
 """
 
 import ctypes
+import errno
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -56,24 +57,45 @@ MIB = 1024.0**2
 
 
 def main(job: str, out: str) -> None:
-    asked = json.loads(Path(job).read_text(encoding="utf-8"))["questions"]
-    told = [forked(question, Path(out).with_name(f"{i}")) for i, question in enumerate(asked)]
+    asked = json.loads(Path(job).read_text(encoding="utf-8"))
+    told = [
+        forked(question, Path(out).with_name(f"{i}"), dies_with=asked["dies_with"])
+        for i, question in enumerate(asked["questions"])
+    ]
     Path(out).write_text(json.dumps(told), encoding="utf-8")
 
 
-def forked(question: WrittenQuestion, stem: Path) -> Footprint | str:
+OTHERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGBUS)
+"""Signals that a process does not die of by what it reads."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk, and what the process exits with that has one."""
+
+
+def forked(question: WrittenQuestion, stem: Path, *, dies_with: bool) -> Footprint | str:
     """What the engine says in a process of its own; a text in place of what it cannot say.
 
     Args:
         stem: of the files that it writes.
+        dies_with: of what kills that process and is none of the model's, this one dies, too: else
+            what is not known of the moment is not known for good.
+
+    Raises:
+        OSError: the same for a disk that is full.
     """
     answer, errors = stem.with_suffix(".json"), stem.with_suffix(".err")
+    errors.touch()
     bind = die_with_parent()
     if not (child := os.fork()):
         bind()
         _answer(question, stem, answer, errors)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
+    if dies_with and -code in OTHERS:
+        with suppress(OSError):  # of SIGKILL, which needs none
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    if dies_with and code in FULL:
+        raise OSError(code, os.strerror(code), str(stem.parent))
     if code:
         return _death(code, errors.read_text(encoding="utf-8", errors="replace"))
     said: Footprint | str = json.loads(answer.read_text(encoding="utf-8"))
@@ -90,6 +112,7 @@ def _death(code: int, told: str) -> str:
 
 
 def _answer(question: WrittenQuestion, stem: Path, answer: Path, errors: Path) -> NoReturn:
+    code = 1
     try:
         with errors.open("wb") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
@@ -97,12 +120,14 @@ def _answer(question: WrittenQuestion, stem: Path, answer: Path, errors: Path) -
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
         said = _said(question, stem)
         answer.write_text(json.dumps(said), encoding="utf-8")
-        os._exit(0)
-    except BaseException:
+        code = 0
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            code = error.errno
         traceback.print_exc()
-    finally:  # never on to the next question, which is the parent's
         sys.stderr.flush()
-        os._exit(1)
+    finally:  # never on to the next question, which is the parent's
+        os._exit(code)
 
 
 def _said(question: WrittenQuestion, stem: Path) -> Footprint | str:
@@ -112,6 +137,8 @@ def _said(question: WrittenQuestion, stem: Path) -> Footprint | str:
         contexts = [Context(*context) for context in question["contexts"]]
         return footprint(path, question["quants"], contexts)
     except (RefusedError, ValueError, OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         return visible(str(error) or type(error).__name__)
 
 

@@ -108,9 +108,9 @@ def quantize(
             out.touch()
             return needed
     assert source_manifest["status"] == "ok" and not (mix and mix["status"] != "ok")
-    check_room(out.parent, least_bytes(quant, parameters), out.name)
     try:
         with whole_file(out) as partial:
+            check_room(out.parent, least_bytes(quant, parameters), out.name)
             fallbacks, engine = _run(source, partial, quant, imatrix, mix, threads)
             if mix:
                 check_made(partial, mix)

@@ -4,12 +4,12 @@ Rows of a matrix are quantized independently of one another, so they are done on
 """
 
 import ctypes
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmpi.device.machine import capacity
 from llmpi.gguf import ggml
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Rows = np.ndarray
     """float32 [rows, columns], or uint8 [rows, bytes]."""
+
+most: int | None = None
+"""Threads, as the job of this process was given them; by default one for each core."""
 
 TYPE_COUNT = 43
 """GGML_TYPE_COUNT (ggml.h) of the pinned engine."""
@@ -100,7 +103,7 @@ def dequantized(data: "Rows", kind: str, columns: int) -> "Rows":
 
 
 def _on_threads(part: Callable[[int, int], None], rows: int) -> None:
-    threads = min(len(os.sched_getaffinity(0)), rows)
+    threads = min(most or capacity.processors(), rows)
     edges = [rows * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:  # ctypes lets go of the interpreter's lock
         list(pool.map(part, edges[:-1], edges[1:]))

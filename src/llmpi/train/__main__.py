@@ -12,7 +12,7 @@ from llmpi.gguf.records import Gguf
 from llmpi.study.training import Training
 from llmpi.train import by_block, whole
 from llmpi.train.network import network_of
-from llmpi.train.process import answer, device_name
+from llmpi.train.process import answer, device_name, use_threads
 from llmpi.train.qat import Job
 from llmpi.train.text import windows
 from llmpi.train.trainer import make_deterministic
@@ -28,7 +28,7 @@ def train(job: Job) -> Gguf:
     base, settings = Path(job["base"]), Training(**job["settings"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
-    torch.set_num_threads(job["threads"])
+    use_threads(job["threads"])
     network = network_of(base)
     if settings.sequence_tokens > network.context_tokens:
         raise LlmpiError(

@@ -22,6 +22,7 @@ from llmpi.study.training import Training
 from llmpi.train.blocks import file
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.walk import Walker
+from llmpi.train.child import SCRATCH
 from llmpi.train.network import MODULES, Network
 from llmpi.train.one_block import StudentBlock
 from llmpi.train.outcome import Trained
@@ -44,7 +45,7 @@ def train(
     seen = evenly(text.train, settings.steps * settings.sequences)
     tokens = np.concatenate([seen, text.held_out])
     held_out = np.arange(len(tokens)) >= len(seen)
-    with scratch(checkpoints / "scratch") as folder:
+    with scratch(checkpoints / SCRATCH) as folder:
         out = folder / "quantized.gguf"
         made = quantize(base, job["base_manifest"], out, quant, threads=job["threads"])
         if made["status"] != "ok":

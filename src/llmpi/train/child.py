@@ -22,6 +22,8 @@ class Outcome(TypedDict):
     spoilt: str | None
 
 
+SCRATCH = "scratch"
+"""Beside the checkpoints: what is of no use to another process."""
 ENVIRONMENT = {
     # Threads that wait spin by default, which on a machine that does other work, too, takes the
     # core from the thread they wait for: a step took six times as long.
@@ -50,7 +52,8 @@ def made_in_child(
 
     Args:
         entry: the module that is run.
-        job: what it is asked, by where it is to put the file.
+        job: what it is asked, by where it is to put the file; called once what a killed one left
+            is gone.
         checkpoints: a folder that is removed at a good end, and kept at any other.
         stage: of a cell that failed.
         who: dies, in words.
@@ -59,6 +62,7 @@ def made_in_child(
         LlmpiError: it refused.
         AccidentError: the memory or the disk did not suffice.
     """
+    shutil.rmtree(checkpoints / SCRATCH, ignore_errors=True)  # of one that was killed
     with whole_file(out) as partial:
         asked = job(partial)
         outcome = supervise(entry, asked, writes=Outcome, log=tell, environment=ENVIRONMENT)

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from llmpi.engine import info as engine_info
 from llmpi.engine.llama import EngineError
 from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf import quantizers
 
 Made = TypeVar("Made")
 
@@ -40,6 +41,12 @@ def answer(learn: Callable[[Any], Made], job: str, out: str) -> None:  # of any 
     except LlmpiError as error:
         outcome["refused"] = str(error)
     Path(out).write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def use_threads(count: int) -> None:
+    """So many, for torch and for ggml's quantizers."""
+    torch.set_num_threads(count)
+    quantizers.most = count
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from llmpi.engine.progress import say
 from llmpi.errors import CellError
 from llmpi.study.training import Training
 from llmpi.train import export
+from llmpi.train.child import SCRATCH
 from llmpi.train.network import MODULES, Network
 from llmpi.train.outcome import Trained
 from llmpi.train.process import device_name, scratch
@@ -29,7 +30,7 @@ def train(
     """
     base, quant = Path(job["base"]), job["quant"]
     checkpoints = Path(job["checkpoints"])
-    with scratch(checkpoints / "scratch") as folder:
+    with scratch(checkpoints / SCRATCH) as folder:
         say(f"quantizes it to {quant} once, to see which tensor becomes what")
         kinds = export.kinds_of(base, job["base_manifest"], quant, folder, job["threads"])
         say("reads its weights")

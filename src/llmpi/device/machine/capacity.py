@@ -9,7 +9,11 @@ from llmpi.device.machine import environment
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUS = environment.SYS / "devices/system/cpu"
-MEMORY_FILES = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usage_in_bytes"}
+MEMORY_FILES = {
+    "memory.max": "memory.current",
+    "memory.high": "memory.current",  # above it the kernel makes the group wait
+    "memory.limit_in_bytes": "memory.usage_in_bytes",
+}
 """Limit and use of a control group, by version 2 and 1 of them."""
 
 
@@ -56,13 +60,14 @@ def _share(group: Path) -> float | None:
 
 
 def _left(group: Path) -> int | None:
-    """Of a control group's limit; what it holds of files in memory can be given up."""
+    """Of a control group's limits; what it holds of files in memory can be given up."""
+    found = []
     for limit, use in MEMORY_FILES.items():
         limit_bytes, used_bytes = _number(group / limit), _number(group / use)
         if limit_bytes is not None and used_bytes is not None:
             held = re.findall(r"^(?:in)?active_file (\d+)$", _text(group / "memory.stat"), re.M)
-            return max(0, limit_bytes - used_bytes + sum(map(int, held)))
-    return None
+            found.append(max(0, limit_bytes - used_bytes + sum(map(int, held))))
+    return min(found, default=None)
 
 
 def _groups(controller: str) -> Iterator[Path]:

@@ -45,6 +45,9 @@ Divergences = NDArray[np.float64]
 """Of each window its mean, nats."""
 
 WINDOW_TOKENS = 512
+COPY, PREDICTIONS, ROUNDED = "copy.gguf", "rows", "q8_0.gguf"
+"""What is written beside what was probed, and anew by each search: a copy of the model, of its
+predictions, and a file of Q8_0."""
 KLD = 2
 """Its place among what `compare` gives."""
 
@@ -76,7 +79,7 @@ class Probes:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._base, self._folder, self._threads = base, folder, threads
-        copy = folder / "copy.gguf"
+        copy = folder / COPY
         shutil.copyfile(base, copy)
         self._whole, self._copy = stored(base), stored(copy, edit=True)
         self._groups = {group.name: group for group in groups}
@@ -88,7 +91,7 @@ class Probes:
         self._pool = ThreadPoolExecutor(threads)
         try:
             tokens = spread(cut(self._model.tokenize(text), self.window_tokens), windows)
-            self._held = LogProbs.create(folder / "rows", tokens, self._model.vocab_tokens)
+            self._held = LogProbs.create(folder / PREDICTIONS, tokens, self._model.vocab_tokens)
             self._read(self._model, score_and_encode)
         except (EngineError, LlmpiError):
             self.__exit__()
@@ -126,7 +129,7 @@ class Probes:
         Raises:
             EngineError: the file cannot be made or loaded.
         """
-        file = self._folder / "q8_0.gguf"
+        file = self._folder / ROUNDED
         params = llama_cpp.llama_model_quantize_default_params()
         fill(params, ftype=FTYPES["Q8_0"], nthread=self._threads)
         if llama_cpp.llama_model_quantize(os.fsencode(self._base), os.fsencode(file), params) != 0:
@@ -165,6 +168,12 @@ class Probes:
         if not np.isfinite(values).all():
             raise EngineError("the model predicts no finite numbers")
         return values
+
+
+def remove_written(folder: Path) -> None:
+    """All but what was probed, of a search that has ended in whatever way."""
+    for name in (COPY, PREDICTIONS, ROUNDED):
+        (folder / name).unlink(missing_ok=True)
 
 
 def window_of(gguf: Path) -> int:

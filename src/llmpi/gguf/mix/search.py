@@ -28,13 +28,14 @@ from llmpi.engine.llama import EngineError
 from llmpi.engine.records import Failed, Rates
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
+from llmpi.gguf import quantizers
 from llmpi.gguf.contents import Stored, stored
 from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.best import best, worth
 from llmpi.gguf.mix.errors import Importance, errors
 from llmpi.gguf.mix.goals import Goal
 from llmpi.gguf.mix.groups import Group, choice_of
-from llmpi.gguf.mix.probe import Probed, Probes
+from llmpi.gguf.mix.probe import Probed, Probes, remove_written
 from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
 from llmpi.gguf.mix.solver import BudgetError, Losses, as_expected
 from llmpi.gguf.mix.splits import divided
@@ -50,6 +51,9 @@ from llmpi.gguf.records import (
 from llmpi.quant_types import TensorType, budget_of
 from llmpi.records import failed, now, sha256_of_json, sha256_of_text
 from llmpi.script import tell
+
+OF_F16 = 1 + 8.5 / 16
+"""What is written beside an F16 file, of its size: a copy, and a Q8_0 of 8.5 bits a weight."""
 
 
 class Job(TypedDict):
@@ -117,7 +121,9 @@ def search(
         if needed and needed["status"] != "ok":
             return needed
     assert base_manifest["status"] == "ok" and not (rates and rates["status"] != "ok")
-    check_room(partial, base.stat().st_size, f"a copy of {base.name} to be tried on")
+    remove_written(partial)
+    room = OF_F16 * base.stat().st_size
+    check_room(partial, room, f"a copy of {base.name} to be tried on, and a Q8_0 of it,")
     matrix = _used(imatrix_manifest)
     job: Job = {
         "base": str(base),
@@ -132,7 +138,10 @@ def search(
         "folder": str(partial),
         "threads": threads,
     }
-    ended = supervise(__name__, job, writes=Outcome, log=tell)
+    try:
+        ended = supervise(__name__, job, writes=Outcome, log=tell)
+    finally:
+        remove_written(partial)
     shutil.rmtree(partial, ignore_errors=True)
     if isinstance(ended, Death):
         return ended.failed("search_mix")
@@ -169,6 +178,7 @@ def main(job: str, out: str) -> None:
     """Do one job; progress goes to stderr."""
     engine_info.log_to(sys.stderr.write)
     asked: Job = json.loads(Path(job).read_text(encoding="utf-8"))
+    quantizers.most = asked["threads"]
     outcome: Outcome = {"found": None, "impossible": None, "refused": None}
     try:
         outcome["found"] = find(asked)

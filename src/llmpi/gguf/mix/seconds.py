@@ -48,8 +48,9 @@ def told(base: Path) -> Told:
     """
     Raises:
         EngineError: the engine does not know the model.
+        AccidentError: the memory or the disk did not suffice.
     """
-    [said] = footprint.ask([footprint.Question(base, [UNIFORM])])
+    said = footprint.ask_one(footprint.Question(base, [UNIFORM]))
     made = said if isinstance(said, str) else said["quants"][UNIFORM]
     if isinstance(said, str) or isinstance(made, str):
         raise EngineError(f"what {base.name} takes, the engine cannot say: {made}")

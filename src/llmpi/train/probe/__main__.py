@@ -22,7 +22,7 @@ from llmpi.train.blocks.walk import Begin, learned
 from llmpi.train.network import network_of
 from llmpi.train.one_block import StudentBlock
 from llmpi.train.probe.make import WINDOWS, Job, Learned
-from llmpi.train.process import answer, scratch
+from llmpi.train.process import answer, scratch, use_threads
 from llmpi.train.rounding.begin import Beginning
 from llmpi.train.text import Windows, spread
 from llmpi.train.trainer import make_deterministic
@@ -40,7 +40,7 @@ def probe(job: Job) -> Learned:
     settings = Training(**job["training"]) if job["training"] else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
-    torch.set_num_threads(job["threads"])
+    use_threads(job["threads"])
     network = network_of(base)
     asked = settings.sequence_tokens if settings else needs.ROUNDING_WINDOW_TOKENS
     window = min(asked, network.context_tokens)

@@ -23,8 +23,9 @@ from llmpi.records import sha256_of, sha256_of_json
 from llmpi.train.blocks import file
 from llmpi.train.blocks.model import Model
 from llmpi.train.blocks.walk import Walker
+from llmpi.train.child import SCRATCH
 from llmpi.train.network import MODULES, Network, network_of
-from llmpi.train.process import answer, device_name, scratch
+from llmpi.train.process import answer, device_name, scratch, use_threads
 from llmpi.train.rounding.begin import Beginning
 from llmpi.train.rounding.make import Job
 from llmpi.train.text import spread
@@ -43,13 +44,13 @@ def learn(job: Job) -> Gguf:
     base, quant, steps = Path(job["base"]), job["quant"], job["steps"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_deterministic()
-    torch.set_num_threads(job["threads"])
+    use_threads(job["threads"])
     network = network_of(base)
     _begin(base, network, job)
     window = min(needs.ROUNDING_WINDOW_TOKENS, network.context_tokens)
     tokens = spread(base, job["text"], tokens=window, windows=job["windows"], least=HELD_OUT_EVERY)
     checkpoints = Path(job["checkpoints"])
-    with scratch(checkpoints / "scratch") as folder:
+    with scratch(checkpoints / SCRATCH) as folder:
         made_file = folder / "quantized.gguf"
         made = _quantized(base, job, made_file)
         model = Model(base, made_file, network, device)

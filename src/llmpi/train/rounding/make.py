@@ -77,11 +77,11 @@ def learn_rounding(
             return needed
     assert base_manifest["status"] == corpus["status"] == "ok"
     cores = capacity.processors()
-    held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
-    room = needs.rounding_disk_bytes(base.stat().st_size) - held
-    check_room(checkpoints, room, f"the rounding of {quant}")
 
     def job(partial: Path) -> Job:
+        held = sum(path.stat().st_size for path in checkpoints.glob("*.pt"))
+        room = needs.rounding_disk_bytes(base.stat().st_size) - held
+        check_room(checkpoints, room, f"the rounding of {quant}")
         return {
             "base": str(base),
             "base_manifest": base_manifest,
