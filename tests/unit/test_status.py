@@ -63,7 +63,7 @@ def test_nothing_was_run() -> None:
     assert table(cells)[0].split() == ["done", "failed", "waiting", "of"]
     assert end(asked, cells, CONFIG) == [
         "Decided    nothing yet; 0 of 3 measured, 0 of 3 scored",
-        "Cells      0 of 3 measured, 0 of 3 scored; none failed; files still to come: 16",
+        "Cells      0 of 3 measured, 0 of 3 scored; none failed; files still to come: 18",
         "Next       the rest: snakemake --cores 4 --configfile config/my.yaml",
     ]
 
@@ -156,7 +156,47 @@ def test_logs_are_found_by_the_wildcards_of_the_file(name: str) -> None:
     assert f"logs/quantize_gguf/{name}/F16.log" in logs
     assert f"logs/benchmark_device/s/pi/{name}/F16/default.log" in logs
     assert f"logs/evaluate_quality/s/{name}/F16/f16/qa.log" in logs
-    assert "logs/recommend/s.log" in logs
+    assert {"logs/recommend/s.log", "logs/memo/s/en.log"} <= logs
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [
+        (layout.MIX, "results/mix/m/Q4_0.json"),
+        (layout.BASE_MANIFEST, "results/gguf/m/F16.json"),
+        (layout.MODEL_MANIFEST, "results/models/m/manifest.json"),
+        (layout.RATES, "results/rates/board/m.json"),
+        (layout.RECEIPT, "results/deploy/pi/m/Q4_0.json"),
+    ],
+)
+def test_what_is_to_be_tried_again_is_where_it_failed(pattern: str, file: str) -> None:
+    """What rests on it only passes it on, and would again."""
+    failed = {"status": "failed", "stage": "made", "reason": "the engine\ndied"}
+    device = "board" if pattern == layout.RATES else "pi"  # what a mix was made for
+    write(pattern, failed, device=device, model="m", quant="Q4_0")
+    write(layout.BENCH, failed, **{**F16, "quant": "Q4_0"})
+    cell = by_name(look(study(quants=["Q4_0"])))["measured", "m Q4_0 on pi"]
+    assert cell.reason == "the engine died"
+    assert disk.origin(cell) == file
+
+
+def test_what_was_deleted_behind_a_page_is_asked_for_by_its_stage() -> None:
+    """A plain run has nothing to do."""
+    small_results.write_results()
+    asked = study(quants=["F16"], constraints={"prefer": "speed"})
+    recommended(asked)
+    cells = [cell for cell in look(asked) if cell.state != "failed"]
+    assert end(asked, cells, CONFIG)[-1] == (
+        "Next       the rest: snakemake all deployed --cores 4 --configfile config/my.yaml"
+    )
+
+
+def test_a_memo_that_failed_is_told() -> None:
+    log = Path("logs/memo/s/en.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-11-26 17:00:00,000 ERROR error: the disk is full\n")
+    cell = by_name(look(study()))["memos", "s in en"]
+    assert (cell.state, cell.reason) == ("failed", "the disk is full")
 
 
 def test_a_workload_that_failed_within_a_session_and_one_that_is_marked() -> None:
@@ -187,7 +227,11 @@ def test_a_page_that_is_older_than_its_records_is_told() -> None:
     write(layout.BENCH, small_results.bench(), **{**F16, "quant": "Q2_K"})
     later = Path(layout.at(layout.BENCH, **{**F16, "quant": "Q2_K"}))
     os.utime(later, (2**32, 2**32))
-    assert any("older than what was measured since" in x for x in end(asked, look(asked), CONFIG))
+    said = end(asked, look(asked), CONFIG)
+    older = "(older than what was measured since)"
+    assert [line.split()[0] for line in said if line.endswith(older)] == ["Decided", "Page"]
+    settled = [cell for cell in look(asked) if cell.state == "done"]
+    assert end(asked, settled, CONFIG)[-1].startswith("Next       the rest: snakemake --cores 4")
 
 
 def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +258,9 @@ def test_strict_tells_by_its_status(folder: Path, capsys: pytest.CaptureFixture[
         ("engines", "BY_ENGINE"),
         ("parity", "PARITY"),
         ("scored", "QUALITY"),
-        ("report", "RECOMMENDATION|PAGE"),
+        ("compared", "AB"),
+        ("report", "SUMMARY_CSV|RECOMMENDATION|PAGE"),
+        ("memos", "MEMO_PDF"),
     ],
 )
 def test_every_rule_that_makes_what_is_looked_at_has_its_log_read(kind: str, patterns: str) -> None:

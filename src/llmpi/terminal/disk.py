@@ -2,8 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +13,7 @@ from llmpi import layout
 from llmpi.job_lines import ERROR, FAILED
 from llmpi.quant_types import wants_imatrix
 from llmpi.study import inputs
-from llmpi.study.runs import asked_over_http, compared_by_engine, made, scored, sessions
+from llmpi.study.runs import asked_over_http, compared_by_engine, made, pairs_of, scored, sessions
 from llmpi.study.study import Study
 
 State = Literal["done", "failed", "skipped", "waiting"]
@@ -40,7 +42,9 @@ RULES = {
         "ask_endpoint",
         "ask_prompts",
     ),
+    "compared": ("compare_pair",),
     "report": ("summarize", "recommend", "report"),
+    "memos": ("memo",),
 }
 """The kinds of jobs that are told apart, in the order of a study, and whose logs are theirs."""
 
@@ -57,6 +61,14 @@ BEFORE = {
     ),
 }
 """Logs of jobs that come before it, by the parts of its path: without them it is never tried."""
+
+RESTS_ON = (
+    *(layout.MODEL_MANIFEST, layout.START_MANIFEST, layout.BASE_MANIFEST, layout.IMATRIX_MANIFEST),
+    layout.RATES.replace("{device}", "*"),  # of the board that a mix is made for
+    *(layout.MIX, layout.GGUF_MANIFEST, layout.RECEIPT, layout.TUNED),
+    *(layout.PREDICTIONS, layout.REFERENCE, layout.SHARD, layout.SAMPLE),
+)
+"""Records whose failure is passed on to those that rest on them, the first of all first."""
 
 BEGIN_BYTES = 64
 """Where the status stands in a record: first."""
@@ -118,8 +130,15 @@ def asked_for(study: Study) -> Iterator[Asked]:
     for session, task in asked_over_http(study):
         name = f"{session.model} {session.quant} on {session.device} ({session.runtime}): {task}"
         yield Asked("scored", name, inputs.asked(study, session, task))
-    for file in (layout.RECOMMENDATION, layout.PAGE):
+    for task in inputs.tasks_of(study, "ab"):
+        for pair in pairs_of(study, task):
+            file = layout.at(layout.AB, study=study.study, task=task, pair=pair)
+            yield Asked("compared", f"{pair}: {task}", file)
+    for file in (layout.SUMMARY_CSV, layout.RECOMMENDATION, layout.PAGE):
         yield Asked("report", study.study, layout.at(file, study=study.study))
+    for language in study.languages:
+        file = layout.at(layout.MEMO_PDF, study=study.study, language=language)
+        yield Asked("memos", f"{study.study} in {language}", file)
 
 
 def look(study: Study) -> list[Cell]:
@@ -132,13 +151,13 @@ def _found(asked: Asked) -> Cell:
     path = Path(asked.file)
     try:
         record = _record(path, whole=asked.kind == "measured")
-        failed, marks = _within(record)
+        reason, (failed, marks) = _line(record.get("reason", "")), _within(record)
     except FileNotFoundError:
         error = last_error(asked)
         return Cell(asked, "failed", error) if error else Cell(asked, "waiting")
     except (OSError, ValueError) as error:
         return Cell(asked, "failed", f"{path} cannot be read: {error}", recorded=True)
-    state, reason = _state(record), str(record.get("reason", ""))
+    state = _state(record)
     if state == "done" and failed:
         return Cell(asked, "failed", "; ".join(failed), True, marks)
     return Cell(asked, state, reason if state == "failed" else "", True, marks)
@@ -146,7 +165,7 @@ def _found(asked: Asked) -> Cell:
 
 def _record(path: Path, *, whole: bool) -> Unchecked:
     """The record in a file; of a long one that is sound no more than that, unless asked for."""
-    if path.suffix == ".html":
+    if path.suffix != ".json":
         path.stat()
         return {"status": "ok"}
     with path.open("rb") as file:
@@ -176,12 +195,51 @@ def _within(record: Unchecked) -> tuple[list[str], list[str]]:
     if not all(isinstance(cell, dict) for cell in workloads.values()):
         raise ValueError("a workload in it is no record")
     failed = [
-        f"{name}: {cell.get('reason', '')}"
+        f"{name}: {_line(cell.get('reason', ''))}"
         for name, cell in workloads.items()
         if cell.get("status") == "failed"
     ]
     marks = [mark for cell in workloads.values() for mark in cell.get("marks", [])]
     return failed, list(dict.fromkeys(marks))
+
+
+def _line(reason: object) -> str:
+    """Of several lines, as other people's errors have, one."""
+    return " ".join(str(reason).split())
+
+
+def origin(cell: Cell) -> str:
+    """The record whose failure a cell has: its own, or the one that it was passed on from."""
+    known = _wildcards(cell.asked.file)
+    for pattern in RESTS_ON:
+        for path in sorted(Path().glob(_WILDCARD.sub(_filled(known), pattern))):
+            with suppress(OSError, ValueError):
+                record = _record(path, whole=False)
+                if _state(record) == "failed" and _line(record.get("reason")) == cell.reason:
+                    return str(path)
+    return cell.asked.file
+
+
+_WILDCARD = re.compile(r"{(\w+)}")
+
+
+def _filled(known: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
+    """Of a wildcard what it is, as `glob` takes it; of one that is not known whatever it is."""
+    return lambda found: escape(known[found[1]]) if found[1] in known else "*"
+
+
+def _wildcards(file: str) -> dict[str, str]:
+    for pattern in (*RESTS_ON, *_ASKED):
+        named = _WILDCARD.sub(r"(?P<\1>[^/]+)", pattern.replace(".", r"\."))
+        if found := re.fullmatch(named, file):
+            return found.groupdict()
+    return {}
+
+
+_ASKED = (
+    *(layout.BENCH, layout.BY_ENGINE, layout.PARITY, layout.QUALITY, layout.ASKED, layout.AB),
+)
+"""What rests on those."""
 
 
 def last_error(asked: Asked) -> str:
@@ -194,6 +252,8 @@ def logs_of(asked: Asked) -> list[Path]:
     parts = Path(asked.file).with_suffix("").parts[2:]
     if asked.kind in ("models", "report"):
         parts = parts[:-1]
+    if asked.kind == "memos":
+        parts = (*parts[:-1], parts[-1].removeprefix("memo."))
     own = [Path("logs", rule, *parts[:-1], f"{parts[-1]}.log") for rule in RULES[asked.kind]]
     before = [one.format(*parts) for one in BEFORE.get(asked.kind, ())]
     if asked.kind == "files" and not wants_imatrix(parts[-1]):

@@ -14,6 +14,15 @@ from llmpi.terminal.commands import llmpi, snakemake
 from llmpi.terminal.disk import Cell
 from llmpi.terminal.status import again, named
 
+STAGES = {
+    "models": "models",
+    "files": "gguf",
+    "deployed": "deployed",
+    "measured": "measured",
+    "scored": "scored",
+}
+"""Targets of the Snakefile, by kinds of cells."""
+
 
 def end(study: Study, cells: Sequence[Cell], config: str) -> list[str]:
     """What was decided, what would settle it, where the page is, what failed, what to do next.
@@ -22,12 +31,14 @@ def end(study: Study, cells: Sequence[Cell], config: str) -> list[str]:
         config: path of the study's config, for what to type.
     """
     made = _recommendation(study)
+    page = Path(layout.at(layout.PAGE, study=study.study))
+    since = " (older than what was measured since)" if _is_older(page, cells) else ""
     lines = [
-        ("Decided", _decided(made) if made else f"nothing yet; {progress(cells)}"),
+        ("Decided", f"{_decided(made)}{since}" if made else f"nothing yet; {progress(cells)}"),
         _unsettled(made) if made else ("", ""),
-        ("Page", _page(study, cells)),
+        ("Page", f"{page}{since}" if page.is_file() else ""),
         ("Cells", _counted(cells)),
-        ("Next", _next(study, cells, made, config)),
+        ("Next", _next(study, cells, made if page.is_file() and not since else None, config)),
     ]
     return [f"{label:<11}{text}" for label, text in lines if text]
 
@@ -89,17 +100,13 @@ def _unsettled(made: Recommendation) -> tuple[str, str]:
 # --- the page and the cells -----------------------------------------------------------------------
 
 
-def _page(study: Study, cells: Sequence[Cell]) -> str:
-    page = Path(layout.at(layout.PAGE, study=study.study))
-    if not page.is_file():
-        return ""
-    return f"{page}{' (older than what was measured since)' if _is_older(page, cells) else ''}"
-
-
 def _is_older(page: Path, cells: Sequence[Cell]) -> bool:
     """As Snakemake tells it: by the files' times."""
+    if not page.is_file():
+        return False
     drawn = page.stat().st_mtime
-    files = (Path(c.asked.file) for c in cells if c.recorded and c.asked.kind != "report")
+    kinds = ("report", "memos")
+    files = (Path(c.asked.file) for c in cells if c.recorded and c.asked.kind not in kinds)
     return any(file.stat().st_mtime > drawn for file in files)
 
 
@@ -132,15 +139,23 @@ def _counted(cells: Sequence[Cell]) -> str:
 
 
 def _next(study: Study, cells: Sequence[Cell], made: Recommendation | None, config: str) -> str:
-    """One thing; what failed before all else, the cell that others rest on first."""
+    """One thing; what failed before all else, the cell that others rest on first.
+
+    Args:
+        made: what was decided, of what there is now.
+    """
     failed = [cell for cell in cells if cell.state == "failed"]
     if failed:
         others = len(failed) - 1
         more = f"; {others} more: {llmpi(config, 'status')}" if others else ""
         reason = failed[0].reason.rstrip(".")
         return f"{named(failed[0])} failed: {reason}; {again(failed[0], config)}{more}"
-    if made is None or any(cell.state == "waiting" for cell in cells):
+    if made is None:
         return f"the rest: {snakemake(config)}"
+    if waiting := {cell.asked.kind for cell in cells if cell.state == "waiting"}:
+        # What was deleted after the page was drawn is made again for its own sake alone.
+        stages = [stage for kind, stage in STAGES.items() if kind in waiting]
+        return f"the rest: {snakemake(config, targets=['all', *stages])}"
     overall, pick = _overall(made)
     if pick is None and overall["would_change"]:
         return "loosen what stands in the way, and run again: only what changed is redone"

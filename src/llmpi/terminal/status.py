@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from llmpi.aligned import aligned
 from llmpi.terminal.commands import snakemake
-from llmpi.terminal.disk import RULES, STATES, Cell
+from llmpi.terminal.disk import RULES, STATES, Cell, origin
 
 ALWAYS = ("done", "failed", "waiting")
 """The columns that are there, with nothing in them too."""
@@ -54,5 +54,5 @@ def named(cell: Cell) -> str:
 def again(cell: Cell, config: str) -> str:
     """How a failed cell is tried again: a result stays until it is asked for anew."""
     if cell.recorded:
-        return f"again: {snakemake(config, '--forcerun', cell.asked.file)}"
+        return f"again: {snakemake(config, '--forcerun', origin(cell))}"
     return f"again: {snakemake(config)}"
