@@ -15,6 +15,7 @@ from made_decision import decided
 from made_evidence import Truth, answers
 from made_records import write
 from rule_texts import RULES
+from support import ROOT
 
 from llmpi import cli, layout
 from llmpi.decide.choice import recommend
@@ -26,7 +27,7 @@ from llmpi.summary.read import read_records
 from llmpi.summary.study import summarize
 from llmpi.terminal import disk
 from llmpi.terminal.disk import Cell, look
-from llmpi.terminal.end import end
+from llmpi.terminal.end import STAGES, end
 from llmpi.terminal.status import failures, marked, table
 
 LOG = re.compile(r'"(logs/.+?\.log)"')
@@ -189,6 +190,11 @@ def test_what_was_deleted_behind_a_page_is_asked_for_by_its_stage() -> None:
     assert end(asked, cells, CONFIG)[-1] == (
         "Next       the rest: snakemake all deployed --cores 4 --configfile config/my.yaml"
     )
+
+
+def test_the_stages_that_are_told_are_targets() -> None:
+    snakefile = (ROOT / "Snakefile").read_text()
+    assert all(f"\nrule {stage}:\n" in snakefile for stage in STAGES.values())
 
 
 def test_a_memo_that_failed_is_told() -> None:

@@ -69,6 +69,8 @@ RESTS_ON = (
     *(layout.PREDICTIONS, layout.REFERENCE, layout.SHARD, layout.SAMPLE),
 )
 """Records whose failure is passed on to those that rest on them, the first of all first."""
+RESTING = (layout.BENCH, layout.BY_ENGINE, layout.PARITY, layout.QUALITY, layout.ASKED, layout.AB)
+WILDCARD = re.compile(r"{(\w+)}")
 
 BEGIN_BYTES = 64
 """Where the status stands in a record: first."""
@@ -212,15 +214,12 @@ def origin(cell: Cell) -> str:
     """The record whose failure a cell has: its own, or the one that it was passed on from."""
     known = _wildcards(cell.asked.file)
     for pattern in RESTS_ON:
-        for path in sorted(Path().glob(_WILDCARD.sub(_filled(known), pattern))):
+        for path in sorted(Path().glob(WILDCARD.sub(_filled(known), pattern))):
             with suppress(OSError, ValueError):
                 record = _record(path, whole=False)
                 if _state(record) == "failed" and _line(record.get("reason")) == cell.reason:
                     return str(path)
     return cell.asked.file
-
-
-_WILDCARD = re.compile(r"{(\w+)}")
 
 
 def _filled(known: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
@@ -229,17 +228,11 @@ def _filled(known: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
 
 
 def _wildcards(file: str) -> dict[str, str]:
-    for pattern in (*RESTS_ON, *_ASKED):
-        named = _WILDCARD.sub(r"(?P<\1>[^/]+)", pattern.replace(".", r"\."))
+    for pattern in (*RESTS_ON, *RESTING):
+        named = WILDCARD.sub(r"(?P<\1>[^/]+)", pattern.replace(".", r"\."))
         if found := re.fullmatch(named, file):
             return found.groupdict()
     return {}
-
-
-_ASKED = (
-    *(layout.BENCH, layout.BY_ENGINE, layout.PARITY, layout.QUALITY, layout.ASKED, layout.AB),
-)
-"""What rests on those."""
 
 
 def last_error(asked: Asked) -> str:
