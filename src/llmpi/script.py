@@ -111,7 +111,7 @@ def job(log: str) -> Iterator[None]:
         sys.exit(1)
     except KeyboardInterrupt:
         logging.getLogger("llmpi").info(INTERRUPTED)
-        raise
+        sys.exit(130)  # as a shell says it; a traceback would hide what is said last
 
 
 def tell(line: str) -> None:
