@@ -58,6 +58,9 @@ rule evaluate_divergence:
         manifest=layout.GGUF_MANIFEST,
         rows=ancient(layout.REFERENCE_ROWS),
         reference=layout.REFERENCE,
+        # Both are behind the variant and its reference: that they are read here reruns nothing more.
+        corpus=layout.CORPUS,
+        made_with=lambda w: inputs.made_with(study, w.model, w.quant),
     output:
         quality=layout.QUALITY,
     log:

@@ -585,6 +585,51 @@ def test_bad_config(here: Path, edit: tuple[str, str], expected: str) -> None:
     assert error.value.problems == [f"study.yaml:{expected}"]
 
 
+@pytest.mark.parametrize(
+    ("made_with", "scored"),
+    [
+        ("text_file: text.txt", "text_file: ./text.txt"),
+        ("text_file: text.txt", "text_file: .//text.txt"),
+        ("text_file: text.txt", "text_file: link.txt"),
+        ("text_file: text.txt", "text_file: text.txt, revision: v2"),
+        ("python_topics: true", "python_topics: true, column: other"),
+        ("python_topics: true", "python_topics: true, split: train"),
+        ("hub: Salesforce/wikitext", "hub: salesforce/WikiText"),
+        ("hub: a/b", f"hub: a/b, revision: {'b' * 40}"),
+    ],
+)
+def test_a_text_that_is_scored_by_another_name(here: Path, made_with: str, scored: str) -> None:
+    """Nothing is scored on what it was made with, however it is spelled."""
+    Path("text.txt").touch()
+    Path("link.txt").symlink_to("text.txt")
+    Path("study.yaml").write_text(_with_texts(made_with, scored))
+    with pytest.raises(ConfigError, match="'calibration' reads the text that the task 't' scores"):
+        load_study(Path("study.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("made_with", "scored"),
+    [
+        ("text_file: text.txt", "text_file: other.txt"),
+        ("text_file: text.txt, to_pct: 50", "text_file: ./text.txt, from_pct: 50"),
+        ("hub: a/b, split: train", "hub: a/b"),
+        ("hub: a/b", "hub: a/b, column: answer"),
+    ],
+)
+def test_another_text_is_scored(here: Path, made_with: str, scored: str) -> None:
+    Path("other.txt").touch()
+    Path("text.txt").touch()
+    Path("study.yaml").write_text(_with_texts(made_with, scored))
+    load_study(Path("study.yaml"))
+
+
+def _with_texts(made_with: str, scored: str) -> str:
+    task = "field: {task: squad, squad_file: questions.json}"
+    texts = f"t: {{task: divergence, {scored}}}\ncalibration: {{text: {{{made_with}}}}}"
+    assert task in GOOD
+    return GOOD.replace(task, texts)
+
+
 def test_good_config(here: Path) -> None:
     Path("study.yaml").write_text(GOOD)
     assert list(load_study(Path("study.yaml")).models) == ["m1"]

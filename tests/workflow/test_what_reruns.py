@@ -275,6 +275,7 @@ def test_an_edit_of_the_engines_compares_them_anew_and_no_more(done: Done) -> No
             "src/llmpi/quality/divergence/corpus.py",
             {"prepare_corpus", "score_reference", "evaluate_divergence"} | SUMMED_UP,
         ),
+        ("src/llmpi/quality/divergence/seen.py", {"evaluate_divergence"} | SUMMED_UP),
     ],
 )
 def test_an_edit_of_code_reruns_what_it_concerns(done: Done, file: str, jobs: set[str]) -> None:
@@ -403,6 +404,11 @@ def rated(made: Made) -> Done:
     study["quants"] = ["Q4_0", FOR_THE_PI]
     study["calibration"] = {"text": {"text_file": "config/data/field_qa.json"}}
     return made("rated", study)
+
+
+def test_another_text_to_calibrate_on_scores_anew_what_is_made_with_it(rated: Done) -> None:
+    rated.study["calibration"] = {"text": {"text_file": "config/config.yaml"}}
+    assert rated.planned() == {"prepare_corpus": 1, **OF_ITS_FILE, **TO_THE_REPORT}
 
 
 def test_rates_that_are_forced_solve_anew(rated: Done) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from os.path import expanduser
+from os.path import expanduser, realpath
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
@@ -268,13 +268,19 @@ class TextSource(Part):
         return self
 
     def overlaps(self, other: "TextSource") -> bool:
-        """Whether a part of the text is the other's, too."""
-        where = {"from_pct", "to_pct"}
-        same = all(
-            getattr(self, key) == getattr(other, key)
-            for key in TextSource.model_fields.keys() - where
-        )
+        """Whether a part of the text is the other's, too, as far as their names tell."""
+        same = self._whole == other._whole
         return same and self.from_pct < other.to_pct and other.from_pct < self.to_pct
+
+    @property
+    def _whole(self) -> tuple[str | None, ...]:
+        """What the whole text goes by, however it is spelled: a file where it lies in truth, a data
+        set in any of its revisions, which have most of their rows in common."""
+        if self.text_file:
+            return "text_file", realpath(self.text_file)
+        if self.hub:
+            return "hub", self.hub.casefold(), self.subset, self.split, self.column
+        return ("python_topics",)
 
 
 def which(*keys: str) -> Discriminator:

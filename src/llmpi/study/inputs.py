@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from llmpi import layout
-from llmpi.quant_types import RATED_WITH, is_mix, is_published, rated_on, wants_imatrix
+from llmpi.quant_types import (
+    RATED_WITH,
+    is_mix,
+    is_published,
+    is_rounded,
+    is_trained,
+    rated_on,
+    wants_imatrix,
+)
 from llmpi.study.computation import DEFAULT
 from llmpi.study.quality import QualityTask
 from llmpi.study.runs import (
@@ -67,6 +75,18 @@ def imatrix(model: str, quant: str) -> list[str]:
 def mix(model: str, quant: str) -> list[str]:
     """What was searched for a mix."""
     return [layout.at(layout.MIX, model=model, quant=quant)] if is_mix(quant) else []
+
+
+def made_with(study: Study, model: str, quant: str) -> list[str]:
+    """The texts that a variant is made with."""
+    calibrated = wants_imatrix(quant) or is_mix(quant) or is_rounded(quant)
+    trained = is_trained(quant) or study.models[model].is_scratch
+    uses = {"calibration": calibrated, "qat": trained}
+    return [
+        layout.at(layout.CORPUS, study=study.study, task=use)
+        for use, needed in uses.items()
+        if needed
+    ]
 
 
 def rates(model: str, quant: str) -> list[str]:
