@@ -549,7 +549,8 @@ def test_a_rounding_is_counted_before_anything_runs(one_b: Study) -> None:
 def test_a_mix_for_a_board_is_as_large_as_what_that_reads_meanwhile(
     one_b: Study, device: str
 ) -> None:
-    quants = ["F16", "MIX-12tps-pi", "MIX-12tps-pi+imatrix", "MIX-900tps-pi"]
+    quants = ["F16", "MIX-12tps-pi", "MIX-12tps-pi+imatrix"]
+    quants += ["MIX-900tps-pi", "MIX-0.5tps-pi", "MIX-9999999tps-pi"]
     one = one_b.model_copy(update={"quants": quants})
     found = {p.session.quant: p for p in plan(one) if p.session.device == device}
     for quant in quants[1:3]:
@@ -557,12 +558,17 @@ def test_a_mix_for_a_board_is_as_large_as_what_that_reads_meanwhile(
         assert size and size.file_bytes * 12 == pytest.approx(
             PRESETS["pi5-8gb"].decode_bytes_per_s.likely, rel=0.05
         )
-    too_fast = found["MIX-900tps-pi"].unknown
-    assert too_fast and re.match(
-        r"MIX-900tps-pi, reckoned by the bytes that are read so fast: .*ask for more$", too_fast
-    )
+    for quant, why in (
+        ("MIX-900tps-pi", "is not so fast even in its narrowest types; ask for fewer tokens/s"),
+        ("MIX-0.5tps-pi", "is faster even in its widest types; ask for more tokens/s"),
+        ("MIX-9999999tps-pi", "is not so fast even in its narrowest types; ask for fewer tokens/s"),
+    ):
+        assert found[quant].unknown == (
+            f"{quant}: by what pi is held to read in a second, meta-llama/Llama-3.2-1B-Instruct "
+            f"{why}"
+        )
     totals(one, plan(one))
-    assert (stages_of(one)["search mixes"].jobs, stages_of(one)["quantize"].jobs) == (3, 3)
+    assert (stages_of(one)["search mixes"].jobs, stages_of(one)["quantize"].jobs) == (5, 5)
 
 
 def test_how_large_a_mix_for_an_unknown_board_is_nobody_knows(elsewhere: Path) -> None:
@@ -606,6 +612,32 @@ def test_a_mix_will_weigh_its_budget_or_a_little_less(one_b: Study, quant: str) 
 def test_a_budget_that_leaves_no_choice_is_told(one_b: Study, quant: str, said: str) -> None:
     with pytest.raises(LlmpiError, match=f"{quant}: its {said}"):
         known("meta-llama/Llama-3.2-1B-Instruct").sizes(quant)
+
+
+def test_a_budget_that_leaves_no_choice_is_impossible(
+    one_b: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a training that cannot be, and not unknown; what else is searched is counted as ever."""
+    quants = ["MIX-4.5bpw", "MIX-1bpw", "MIX-3G"]
+    text = OF_1B.replace("Q4_0, Q4_0+imatrix, Q4_0-qat", ", ".join(quants))
+    Path("study.yaml").write_text(text)
+    study = load_study(Path("study.yaml"))
+    planned = plan(study)
+    of = {p.session.quant: p for p in planned if p.session.device == "pi"}
+    assert all(p.unknown is None for p in of.values())
+    few, many = (of[quant].refused or "" for quant in quants[1:])
+    assert re.fullmatch(
+        r"m MIX-1bpw: impossible\. Its weights take [\d,]+ bytes at least, and the budget leaves "
+        r"[\d,]+ bytes for them; ask for more\. Its cells will be recorded as failed, and the "
+        r"others go on; leave it out with `exclude`\.",
+        few,
+    )
+    assert "m MIX-3G: impossible. Its weights take" in many and "ask for less. " in many
+    whole = totals(study, planned)
+    assert [one.quant for one in whole.brings] == ["MIX-4.5bpw"]
+    assert cli.main(["plan", "--configfile", "study.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert few in said and "? " not in said.split("fit: fits")[1]
 
 
 def test_what_is_not_predicted_needs_no_output_matrix(one_b: Study) -> None:

@@ -9,6 +9,8 @@ from llmpi.plan.presets import Board
 from llmpi.quant_types import IMATRIX, MIX, RATED_WITH, budget_of, wants_imatrix
 
 MIB = 1024**2
+LEAST_MIB = 0.1
+"""That is written: no model is so small."""
 
 
 def as_bytes(quant: str, model: Model, boards: Mapping[str, Board | None]) -> str:
@@ -31,12 +33,15 @@ def as_bytes(quant: str, model: Model, boards: Mapping[str, Board | None]) -> st
             f"how large {quant} is hangs on {budget.device}, which was never measured and names no "
             "preset"
         )
-    size = board.decode_bytes_per_s.likely / budget.tokens_per_s / MIB
+    size = max(LEAST_MIB, board.decode_bytes_per_s.likely / budget.tokens_per_s / MIB)
     mix = f"{MIX}{f'{size:.1f}'.removesuffix('.0')}M{IMATRIX * wants_imatrix(quant)}"
-    try:
-        model.sizes(mix)
-    except LlmpiError as error:
-        raise LlmpiError(f"{quant}, reckoned by the bytes that are read so fast: {error}") from None
+    if model.over_budget(mix):
+        faster = "is faster even in its widest types; ask for more tokens/s"
+        if size * MIB < model.sizes(RATED_WITH).file_bytes:
+            faster = "is not so fast even in its narrowest types; ask for fewer tokens/s"
+        raise LlmpiError(
+            f"{quant}: by what {budget.device} is held to read in a second, {model.named} {faster}"
+        )
     return mix
 
 

@@ -15,6 +15,7 @@ from llmpi import layout, needs
 from llmpi.engine.records import Failed
 from llmpi.errors import LlmpiError
 from llmpi.gguf.records import Gguf
+from llmpi.plan.learning import refused
 from llmpi.plan.model import Model
 from llmpi.plan.presets import Range
 from llmpi.plan.usual import BY_BLOCK, MIXED, ROUND, SEARCH, TRAIN, USUAL, kwh
@@ -62,7 +63,7 @@ class Brings(NamedTuple):
 def brings(
     study: Study, variants: Mapping[Variant, Model | str], found: Sequence[Stage], cores: int
 ) -> list[Brings]:
-    """Of every variant that is searched or learned and whose model is known.
+    """Of every variant that is searched or learned and can be, as far as is known.
 
     Args:
         found: the stages of this machine.
@@ -70,7 +71,7 @@ def brings(
     by_stage = {(stage.model, stage.stage): stage for stage in found}
     told = []
     for variant, model in variants.items():
-        if isinstance(model, str):
+        if isinstance(model, str) or refused(variant, model):
             continue
         for stage in _stages_of(variant.quant):
             if one := by_stage.get((variant.model, stage)):

@@ -1,5 +1,6 @@
-"""Which variants of a study cannot be made, because their model cannot learn for few bits: said
-before anything is fetched, with the reason for which the training would refuse them."""
+"""Which variants of a study cannot be made, because their model cannot learn for few bits, or
+leaves a mix's budget no choice: said before anything is fetched, with the reason for which the
+training or the search would refuse them."""
 
 from collections.abc import Mapping
 
@@ -7,33 +8,48 @@ from llmpi.engine.shown import visible
 from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.trainable import Header, check, check_roundable
 from llmpi.plan.model import Model
-from llmpi.quant_types import is_rounded, is_trained, type_of
+from llmpi.quant_types import is_mix, is_rounded, is_trained, type_of
 from llmpi.study.runs import Variant
 
 
 def refused(variant: Variant, model: Model) -> str | None:
-    """Why a variant whose weights or rounding are learned cannot be made, and what could, in a
-    user's words; None where it can, or where that is not known yet.
+    """Why a variant whose weights, rounding or types are learned cannot be made, and what could, in
+    a user's words; None where it can, or where that is not known yet.
 
     Args:
         model: what is known of the variant's model.
     """
-    if not is_trained(variant.quant) and not is_rounded(variant.quant):
-        return None
     try:
-        check(header_of(model))
-        if is_rounded(variant.quant):
-            check_roundable(_kinds_of_blocks(model, variant.quant))
+        _check(variant.quant, model)
     except CellError as error:
         why = visible(str(error))
+        instead = (
+            ""
+            if is_mix(variant.quant)
+            else f"take {type_of(variant.quant)} or a mix in its place, or "
+        )
         return (
             f"{variant.model} {variant.quant}: impossible. {why[0].upper()}{why[1:]}. Its "
-            f"cells will be recorded as failed, and the others go on; take "
-            f"{type_of(variant.quant)} or a mix in its place, or leave it out with `exclude`."
+            f"cells will be recorded as failed, and the others go on; {instead}leave it out with "
+            "`exclude`."
         )
     except LlmpiError:  # the engine does not say it, which the plan of its sessions tells
         return None
     return None
+
+
+def _check(quant: str, model: Model) -> None:
+    """
+    Raises:
+        CellError: it cannot be made.
+        LlmpiError: the engine does not know the model.
+    """
+    if is_mix(quant) and (why := model.over_budget(quant)):
+        raise CellError(why)
+    if is_trained(quant) or is_rounded(quant):
+        check(header_of(model))
+    if is_rounded(quant):
+        check_roundable(_kinds_of_blocks(model, quant))
 
 
 def all_refused(variants: Mapping[Variant, Model | str]) -> list[str]:

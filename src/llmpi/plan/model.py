@@ -171,6 +171,19 @@ class Model:
             ask_all([(self, (quant,), ())])
         return self._or_words(self.told.quants[quant])
 
+    def over_budget(self, mix: str) -> str | None:
+        """Why a budget of bytes or bits leaves a mix no choice, in words; None where it leaves one,
+        is of something else, or the engine does not know the model."""
+        budget = budget_of(mix)
+        if budget is None or budget.device or budget.loss_nats:
+            return None
+        if mix not in self.told.quants:
+            ask_all([(self, (mix,), ())])
+        said = self.told.quants[mix]
+        if not isinstance(said, str):
+            return None
+        return said.partition(f"{mix}: ")[2] or None  # so `llmpi.gguf.no_alloc` tells of budgets
+
     def reserved(self, context: Context) -> Reserved:
         """What a context takes.
 

@@ -245,7 +245,8 @@ def _training(
 def _scoring(
     study: Study, name: str, model: Model, task: str, asked: Task, cores: int
 ) -> Iterator[Stage]:
-    whose = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
+    own = [one for one in scored(study) if one.model == name and not is_published(one.quant)]
+    whose = [one for one in own if not refused(one.variant, model)]
     context = asked.context_tokens if isinstance(asked, SquadTask | AbTask) else 0
     text_mb = needs.SCORED_TEXT_MB if isinstance(asked, DivergenceTask) else 0
     work = _work(asked, model)
