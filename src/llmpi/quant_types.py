@@ -134,6 +134,8 @@ def type_of(quant: str) -> str:
     if is_published(quant):
         return quant
     bare = quant.removesuffix(IMATRIX)
+    if _BUDGET.fullmatch(bare):  # of a board, maybe, that is called pi-qat
+        return bare
     return bare.removesuffix(QAT) if bare.endswith(QAT) else bare.removesuffix(ROUND)
 
 
@@ -153,12 +155,16 @@ class Budget(NamedTuple):
 
 
 def budget_of(quant: str) -> Budget | None:
-    """The budget that names a mix, spelled in the one way there is for it; None where it is none.
+    """The budget that names a mix, spelled in the one way there is for it; None where it is none,
+    as one of no byte or of no end is.
 
     `M` and `G` are powers of 1024, as in every size of a config.
     """
     found = _BUDGET.fullmatch(type_of(quant))
-    if not found or not (number := float(found["number"])):
+    if not found:
+        return None
+    number = float(found["number"]) * _BYTES.get(found["unit"], 1)
+    if not 0 < number < math.inf or (found["unit"] in _BYTES and number < 1):
         return None
     if "nats" in (found["unit"], found["of"]):
         return Budget(loss_nats=number, device=found["device"])
@@ -166,7 +172,7 @@ def budget_of(quant: str) -> Budget | None:
         return Budget(tokens_per_s=number, device=found["device"])
     if found["unit"] == "bpw":
         return Budget(bits_per_weight=number)
-    return Budget(file_bytes=int(number * _BYTES[found["unit"]]))
+    return Budget(file_bytes=int(number))
 
 
 def rated_on(quant: str) -> str | None:
@@ -190,7 +196,7 @@ def least_bytes(quant: str, parameters: int) -> float:
 
 def is_trained(quant: str) -> bool:
     """Whether a variant comes out of quantization-aware training."""
-    return quant.endswith(QAT) and not is_published(quant)
+    return quant.endswith(QAT) and not is_published(quant) and type_of(quant) != quant
 
 
 def is_rounded(quant: str) -> bool:

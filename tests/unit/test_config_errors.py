@@ -48,6 +48,16 @@ BAD = {
         "(bytes; M and G), MIX-12tps-DEVICE (tokens per second on it), MIX-0.02nats or "
         "MIX-0.02nats-DEVICE (divergence), without zeros that say nothing",
     ),
+    "mix of less than a byte": (
+        ("Q4_0", "MIX-0.0000001M"),
+        "5: quants.1: 'MIX-0.0000001M' is no budget: write MIX-4.5bpw (bits per weight), MIX-700M "
+        "(bytes; M and G), MIX-12tps-DEVICE (tokens per second on it), MIX-0.02nats or "
+        "MIX-0.02nats-DEVICE (divergence), without zeros that say nothing",
+    ),
+    "mix for a device by a name as of a training": (
+        ("Q4_0", "MIX-12tps-here-qat"),
+        "5: quants.1: no device 'here-qat' under 'devices'; did you mean 'here'? Allowed: here",
+    ),
     "mix for a device that is not there": (
         ("Q4_0", "MIX-12tps-hare"),
         "5: quants.1: no device 'hare' under 'devices'; did you mean 'here'? Allowed: here",

@@ -29,6 +29,7 @@ from llmpi.quant_types import (
     TensorType,
     budget_of,
     is_mix,
+    is_trained,
     least_bytes,
     rated_on,
     type_of,
@@ -69,6 +70,9 @@ def test_a_budget_is_spelled_in_one_way(number: object, unit: str, matrix: bool)
         *("MIX-", "MIX-0bpw", "MIX-4.50bpw", "MIX-04bpw", "MIX-4.bpw", "MIX-4.5BPW", "MIX-4.5"),
         *("MIX-0nats", "MIX-0.02nats-", "MIX-0.020nats", "MIX-0.02nats-Pi5", "MIX-0.02nat"),
         *("MIX-M", "MIX-٤bpw", "MIX-0.0G", "MIX--1M", "MIX-1e9M", "MIX-4.5bpw\n"),
+        *("MIX-0.0000001M", "MIX-0.0000000009G"),
+        *(f"MIX-{'9' * 400}{unit}" for unit in ("M", "G", "bpw", "tps-pi")),
+        *(f"MIX-{'9' * 307}M", f"MIX-0.{'0' * 400}1nats"),
     ],
 )
 def test_what_is_no_budget(name: str) -> None:
@@ -85,6 +89,15 @@ def test_a_budget_of_loss_may_be_for_a_device(device: str | None, matrix: str) -
     assert more_and_less == ["MIX-9tps-b", "MIX-0.001nats", name, "MIX-0.5nats"]
     path = layout.at(layout.GGUF, model="m", quant=name)
     assert re.fullmatch(f"results/gguf/m/({re.escape(name)}).gguf", path)
+
+
+def test_a_board_may_be_called_as_what_is_trained() -> None:
+    """The longest name that is a budget is meant; of another board no word is said."""
+    for name in ("MIX-12tps-pi-qat", "MIX-0.02nats-pi-qat"):
+        for quant in (name, f"{name}+imatrix"):
+            assert rated_on(quant) == "pi-qat" and type_of(quant) == name and not is_trained(quant)
+    assert is_trained("MIX-4.5bpw-qat") and is_trained("Q4_0-qat")
+    assert not is_trained("as-published.q4_0-qat")
 
 
 def test_types_and_published_files_are_no_mixes() -> None:
