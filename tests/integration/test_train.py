@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from llmpi.study.training import Training
 from llmpi.train import export, loss
 from llmpi.train.network import network_of, output_name
 from llmpi.train.qat import train_qat
+from llmpi.train.small import write_start
 from llmpi.train.student import Student, weights_of
 from llmpi.train.text import split, windows
 from llmpi.train.trainer import LAST, Trainer
@@ -110,6 +112,19 @@ def test_every_kind_of_type_is_exported_bit_for_bit(
     made = train(base, corpus, tmp_path, quant, steps=1, evaluate_every=1)
     assert made["status"] == "ok", made["reason"]
     assert made["training"]["verified"] == 20
+
+
+@pytest.mark.parametrize("by_block", [False, True])
+def test_a_model_of_which_nothing_can_be_quantized_is_not_trained(
+    corpus: Corpus, tmp_path: Path, by_block: bool
+) -> None:
+    """It would be an F16 that is called otherwise."""
+    tiny_llama.write_tokenizer(tmp_path / "tokenizer.gguf")
+    path = tmp_path / "narrow.gguf"
+    size = replace(tiny_llama.SIZE, width=40, heads=2, kv_heads=1, ffn_width=72)
+    write_start(tmp_path / "tokenizer.gguf", path, size, seed=1)
+    made = train(path, corpus, tmp_path, "Q4_0", by_block=by_block)
+    assert made["status"] == "failed" and "no tensor can be quantized" in made["reason"]
 
 
 def test_a_file_that_is_not_what_training_saw_is_found(base: Path, tmp_path: Path) -> None:

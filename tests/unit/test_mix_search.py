@@ -113,6 +113,18 @@ def test_a_budget_that_cannot_be_is_a_result_that_is_passed_on(base: Path, tmp_p
     assert quantize(base, of(base), tmp_path / "out.gguf", "MIX-2bpw", mix=found) == found
 
 
+@pytest.mark.parametrize("quant", ["MIX-6bpw", "MIX-1M", "MIX-0.1nats"])
+def test_a_model_of_which_nothing_can_be_quantized_has_no_mix(quant: str, tmp_path: Path) -> None:
+    """Whatever the budget is of."""
+    write_tokenizer(tmp_path / "tokenizer.gguf")
+    narrow, size = tmp_path / "narrow.gguf", {"width": 40, "heads": 2, "ffn_width": 72}
+    write_start(tmp_path / "tokenizer.gguf", narrow, replace(SIZE, **size), seed=1)
+    found = searched(narrow, quant, tmp_path)
+    assert found["status"] == "failed" and found["reason"] == (
+        f"{quant}: no tensor can be quantized: no type has blocks that divide its rows"
+    )
+
+
 @pytest.mark.parametrize("quant", ["MIX-12bpw", "MIX-1G"])
 def test_a_budget_that_leaves_no_choice_is_no_search(base: Path, quant: str, tmp_path) -> None:
     """All of it in the widest type takes less: that is what to ask for."""

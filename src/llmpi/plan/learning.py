@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from llmpi.engine.shown import visible
 from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf.fallbacks import check_quantizes
+from llmpi.gguf.mix.groups import UNIFORM
 from llmpi.gguf.trainable import Header, check, check_roundable
 from llmpi.plan.model import Model
 from llmpi.quant_types import is_mix, is_rounded, is_trained, type_of
@@ -44,10 +46,14 @@ def _check(quant: str, model: Model) -> None:
         CellError: it cannot be made.
         LlmpiError: the engine does not know the model.
     """
-    if is_mix(quant) and (why := model.over_budget(quant)):
-        raise CellError(why)
+    if is_mix(quant):
+        check_quantizes(UNIFORM, model.quantized(UNIFORM)["kinds"])
+        if why := model.over_budget(quant):
+            raise CellError(why)
     if is_trained(quant) or is_rounded(quant):
         check(header_of(model))
+    if is_trained(quant):
+        check_quantizes(type_of(quant), model.quantized(quant)["kinds"])
     if is_rounded(quant):
         check_roundable(_kinds_of_blocks(model, quant))
 

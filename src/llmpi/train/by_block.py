@@ -15,6 +15,7 @@ from torch import Tensor
 from llmpi.code import sha256_of_code
 from llmpi.engine.progress import say
 from llmpi.errors import CellError
+from llmpi.gguf.fallbacks import check_quantizes
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import LookAtHeldOut
 from llmpi.records import sha256_of, sha256_of_json
@@ -50,6 +51,7 @@ def train(
         made = quantize(base, job["base_manifest"], out, quant, threads=job["threads"])
         if made["status"] != "ok":
             raise CellError(made["reason"])
+        check_quantizes(quant, [kind.upper() for kind in made["tensors_by_type"]])
         identity = sha256_of_json(
             {
                 "plain": made["sha256"],

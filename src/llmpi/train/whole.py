@@ -8,6 +8,7 @@ import torch
 from llmpi.code import sha256_of_code
 from llmpi.engine.progress import say
 from llmpi.errors import CellError
+from llmpi.gguf.fallbacks import check_quantizes
 from llmpi.study.training import Training
 from llmpi.train import export
 from llmpi.train.child import SCRATCH
@@ -33,6 +34,7 @@ def train(
     with scratch(checkpoints / SCRATCH) as folder:
         say(f"quantizes it to {quant} once, to see which tensor becomes what")
         kinds = export.kinds_of(base, job["base_manifest"], quant, folder, job["threads"])
+        check_quantizes(quant, kinds.values())
         say("reads its weights")
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
         teacher = {name: w.clone() for name, w in weights.items()} if settings.distill else None

@@ -5,8 +5,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from llmpi.errors import LlmpiError
+from llmpi.errors import CellError, LlmpiError
 from llmpi.gguf.contents import Stored
+from llmpi.gguf.fallbacks import NOTHING
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import FLOATS, TENSOR_TYPES, Budget, TensorType
 
@@ -22,6 +23,10 @@ PARTS = ("first", "middle", "last")
 """Thirds of the layers."""
 ALIGNMENT = 32
 """Of a tensor in a file (gguf.h, GGUF_DEFAULT_ALIGNMENT)."""
+
+
+class BudgetError(CellError):
+    """There is nothing to choose within it: the message says why, of one in bytes."""
 
 
 class Group(NamedTuple):
@@ -69,11 +74,14 @@ def choice_of(
         weighted: tensors that an importance matrix speaks of.
 
     Raises:
-        LlmpiError: no type that is asked for suits a tensor.
+        BudgetError: no type at all suits any tensor.
+        LlmpiError: no type that is asked for suits one.
     """
     as_made = dict(zip(held, uniform, strict=True))
     fixed = {name: kind for name, kind in as_made.items() if kind in FLOATS}
     shapes = {name: one.shape for name, one in held.items() if name not in fixed}
+    if not shapes:
+        raise BudgetError(NOTHING)
     limit = limit_of(
         budget,
         parameters=sum(math.prod(one.shape) for one in held.values()),

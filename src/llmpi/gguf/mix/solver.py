@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmpi.errors import LlmpiError
+from llmpi.gguf.mix.groups import BudgetError as BudgetError
 from llmpi.gguf.mix.groups import Group
 from llmpi.quant_types import TensorType
 
@@ -29,10 +29,6 @@ class Option(NamedTuple):
     cost: int
     """Bytes; or nanoseconds of a token, see `llmpi.gguf.mix.seconds`."""
     loss: float
-
-
-class BudgetError(LlmpiError):
-    """There is nothing to choose within it: the message says why, of one in bytes."""
 
 
 def choose(groups: Sequence[Sequence[Option]], limit: int) -> list[int]:
