@@ -322,6 +322,19 @@ def test_the_third_point_counts_what_training_would_take_and_bring() -> None:
     assert came_quantized()["training"] is None, "nothing was rounded"
 
 
+@pytest.mark.parametrize(
+    ("hub", "counted"), [("google/gemma-2-2b-it", False), ("Qwen/Qwen3-0.6B", True)]
+)
+def test_training_is_counted_of_no_model_that_is_known_not_to_be_trainable(
+    hub: str, counted: bool
+) -> None:
+    content = told({"models": {"llama-1b": {"source": {"hub": hub}}}, "cost": COST})
+    assert content["pick"]["quant"] == "Q4_0"
+    assert (content["training"] is not None) == counted
+    for language, words in (("en", "is not in it: once about"), ("ja", "QAT）は含まれていません")):
+        assert (words in render(content, language)) == counted
+
+
 def test_who_is_near_the_best_is_named() -> None:
     content = no_prices()
     assert content["tied"] and not content["provisional_by"]

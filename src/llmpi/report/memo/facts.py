@@ -22,6 +22,10 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
+from llmpi.errors import CellError, LlmpiError
+from llmpi.gguf import trainable
+from llmpi.plan.learning import header_of
+from llmpi.plan.model_facts import model_of
 from llmpi.plan.presets import Range
 from llmpi.plan.usual import BY_BLOCK, USUAL, of_training
 from llmpi.quant_types import FLOATS, is_published, is_trained
@@ -274,7 +278,8 @@ class Memo(TypedDict):
     money: MemoMoney | NoMemoMoney | None
     """None where the study states no prices."""
     training: MemoTraining | None
-    """None where nothing is picked that training could win something back of."""
+    """None where nothing is picked that training could win something back of, or its model cannot
+    be trained."""
     stage: Stage
     dequantized: str | None
     """The type in which the pick's model came, where its weights were quantized."""
@@ -470,9 +475,10 @@ def stage(pick: MemoVariant | None, found: Sequence[MemoVariant], beside: Baseli
 
 
 def training(study: Study, pick: MemoVariant) -> MemoTraining | None:
-    """What the plan says of training the pick's model for few bits, block by block."""
+    """What the plan says of training the pick's model for few bits, block by block; nothing of one
+    that is known not to be trainable."""
     size, bits = pick["file_bytes"], pick["bits_per_weight"]
-    if not size or not bits or not _rounded(pick["quant"]):
+    if not size or not bits or not _rounded(pick["quant"]) or _cannot_learn(study, pick["model"]):
         return None
     parameters = round(8 * size / bits)
     asked = study.models[pick["model"]].training or (study.qat and study.qat.training)
@@ -485,6 +491,17 @@ def training(study: Study, pick: MemoVariant) -> MemoTraining | None:
         "price": study.cost.price_per_kwh.value * energy.likely if study.cost else None,
         "currency": study.cost.currency if study.cost else None,
     }
+
+
+def _cannot_learn(study: Study, model: str) -> bool:
+    """Whether that is known of it, by what is here."""
+    try:
+        trainable.check(header_of(model_of(study, model, ask_hub=False)))
+    except CellError:
+        return True
+    except LlmpiError:
+        return False
+    return False
 
 
 def _times(values: Range, factor: float) -> MemoRange:
