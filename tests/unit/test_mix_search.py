@@ -125,6 +125,19 @@ def test_a_model_of_which_nothing_can_be_quantized_has_no_mix(quant: str, tmp_pa
     )
 
 
+def test_a_text_that_is_too_short_is_told_where_it_stands(base: Path, tmp_path: Path) -> None:
+    """A mix has no windows that somebody could make smaller."""
+    how: Any = {"windows": 3, "types": TYPES, "partial": tmp_path / "parts", "threads": 1}
+    with pytest.raises(LlmpiError) as error:
+        search(base, of(base), "MIX-4.6bpw", "the engine maps the file", **how)
+    assert re.fullmatch(
+        r"the calibration text has \d+ tokens, and the search of a mix needs at least 128: take a "
+        "longer text under 'calibration'",
+        str(error.value),
+    )
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("quant", ["MIX-12bpw", "MIX-1G"])
 def test_a_budget_that_leaves_no_choice_is_no_search(base: Path, quant: str, tmp_path) -> None:
     """All of it in the widest type takes less: that is what to ask for."""

@@ -90,7 +90,7 @@ class Probes:
         self._model = Windows(copy, self.window_tokens, threads, from_file=True)
         self._pool = ThreadPoolExecutor(threads)
         try:
-            tokens = spread(cut(self._model.tokenize(text), self.window_tokens), windows)
+            tokens = spread(_cut(self._model.tokenize(text), self.window_tokens), windows)
             self._held = LogProbs.create(folder / PREDICTIONS, tokens, self._model.vocab_tokens)
             self._read(self._model, score_and_encode)
         except (EngineError, LlmpiError):
@@ -182,6 +182,19 @@ def window_of(gguf: Path) -> int:
         said = fields(handle)
     trained = said.get(f"{said['general.architecture']}.context_length")
     return min(WINDOW_TOKENS, trained) if isinstance(trained, int) else WINDOW_TOKENS
+
+
+def _cut(tokens: Tokens, window: int) -> Tokens:
+    """
+    Raises:
+        LlmpiError: there are less than two windows.
+    """
+    if len(tokens) < 2 * window:
+        raise LlmpiError(
+            f"the calibration text has {len(tokens)} tokens, and the search of a mix needs at "
+            f"least {2 * window}: take a longer text under 'calibration'"
+        )
+    return cut(tokens, window)
 
 
 def spread(windows: Tokens, count: int) -> Tokens:
