@@ -127,6 +127,17 @@ def test_a_model_of_which_nothing_can_be_quantized_is_not_trained(
     assert made["status"] == "failed" and "no tensor can be quantized" in made["reason"]
 
 
+@pytest.mark.parametrize("by_block", [False, True])
+def test_a_training_that_failed_for_good_leaves_no_checkpoints(
+    base: Path, corpus: Corpus, tmp_path: Path, by_block: bool
+) -> None:
+    """Its record is a result: nothing would go on from them."""
+    steep: dict[str, Any] = {"learning_rate": 1e30, "clip_norm": 1e9, "evaluate_every": 1}
+    made = train(base, corpus, tmp_path, "Q4_0", by_block=by_block, **steep)
+    assert made["status"] == "failed" and "nan" in made["reason"], made
+    assert [path.name for path in tmp_path.iterdir()] == ["Q4_0.gguf"]
+
+
 def test_a_file_that_is_not_what_training_saw_is_found(base: Path, tmp_path: Path) -> None:
     made, manifest = tmp_path / export.QUANTIZED, manifest_of(base)
     kinds = export.kinds_of(base, manifest, "Q4_0", tmp_path)
@@ -178,14 +189,18 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     assert losses[0] == losses[1]
 
 
-def test_a_loss_that_is_no_number_spoils_the_cell_and_keeps_the_checkpoint(
+def test_a_loss_that_is_no_number_spoils_the_cell_and_is_in_no_checkpoint(
     base: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
-    made = train(base, corpus, tmp_path, learning_rate=1e38, clip_norm=1e38, warmup_share=0.0)
+    steep = {"learning_rate": 1e38, "clip_norm": 1e38, "warmup_share": 0.0}
+    made = train(base, corpus, tmp_path, **steep)
     assert made["status"] == "failed" and made["stage"] == "train"
     assert "learning_rate" in made["reason"]
     assert (tmp_path / "TQ2_0.gguf").stat().st_size == 0
-    state = torch.load(tmp_path / "checkpoints" / LAST, weights_only=True)
+    trainer, _ = trainer_of(base, corpus, tmp_path, **steep)
+    with pytest.raises(CellError, match="learning_rate"):
+        trainer.run()
+    state = torch.load(tmp_path / LAST, weights_only=True)
     assert all(weight.isfinite().all() for weight in state["weights"].values())
 
 

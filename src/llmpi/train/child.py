@@ -54,7 +54,8 @@ def made_in_child(
         entry: the module that is run.
         job: what it is asked, by where it is to put the file; called once what a killed one left
             is gone.
-        checkpoints: a folder that is removed at a good end, and kept at any other.
+        checkpoints: a folder that is removed when there is a manifest, since a failure that is
+            recorded is final, too; and kept at any other end.
         stage: of a cell that failed.
         who: dies, in words.
 
@@ -69,8 +70,7 @@ def made_in_child(
         record = _record(outcome, stage, who)
         if record["status"] != "ok":
             partial.write_bytes(b"")
-    if record["status"] == "ok":
-        shutil.rmtree(checkpoints)
+    shutil.rmtree(checkpoints, ignore_errors=record["status"] != "ok")  # that had none, maybe
     return record
 
 

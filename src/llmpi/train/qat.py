@@ -53,7 +53,8 @@ def train_qat(
         quant: a name of `FTYPES`; which tensor gets which type is llama.cpp's choice.
         corpus: a failed one is passed on.
         checkpoints: a folder for what is done so far, so that an interrupted training goes on
-            where it stopped, to the same weights; removed at a good end, kept at any other.
+            where it stopped, to the same weights; removed when there is a manifest, kept at any
+            other end.
         threads: at most; by default, and never more than, one for each core.
 
     Raises:
