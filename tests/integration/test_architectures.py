@@ -250,7 +250,7 @@ def test_a_whole_model_is_exported_bit_for_bit(
 ) -> None:
     base = made(name).base
     manifest, weights = manifest_of(base), weights_of(base)
-    student = Student(weights, export.kinds_of(base, manifest, "Q4_0", tmp_path))
+    student = Student(weights, export.kinds_of(base, "Q4_0"))
     text = windows(base, corpus["text"], tokens=48, held_out_share=0.1, held_out_windows=2)
     settings = Training(**SETTINGS | {"by_block": False})
     trainer = Trainer(

@@ -138,9 +138,29 @@ def test_a_training_that_failed_for_good_leaves_no_checkpoints(
     assert [path.name for path in tmp_path.iterdir()] == ["Q4_0.gguf"]
 
 
+@pytest.mark.parametrize("shape", ["tied", "untied", "falls back"])
+@pytest.mark.parametrize("quant", ["Q4_0", "Q4_K_M", "TQ2_0", "Q2_0", "F16"])
+def test_what_the_engine_says_it_would_make_it_makes(
+    tmp_path: Path, quant: str, shape: str
+) -> None:
+    """No file of the untrained model is made to see it."""
+    path = tiny_llama.tiny_llama(tmp_path, whole=shape == "untied")
+    if shape == "falls back":
+        size = replace(tiny_llama.SIZE, width=96, heads=3, kv_heads=1, ffn_width=160)
+        write_start(tmp_path / "tokenizer.gguf", path, size, seed=1)
+    before = {*tmp_path.iterdir()}
+    told = export.kinds_of(path, quant)
+    assert {*tmp_path.iterdir()} == before
+    out = tmp_path / "out.gguf"
+    made = quantize(path, manifest_of(path), out, quant)
+    assert made["status"] == "ok", made["reason"]
+    assert told == {name: held.kind for name, held in contents.stored(out).items()}
+    assert bool(made["fallbacks"]) == (shape == "falls back" and quant != "F16")
+
+
 def test_a_file_that_is_not_what_training_saw_is_found(base: Path, tmp_path: Path) -> None:
     made, manifest = tmp_path / export.QUANTIZED, manifest_of(base)
-    kinds = export.kinds_of(base, manifest, "Q4_0", tmp_path)
+    kinds = export.kinds_of(base, "Q4_0")
     student = Student(weights_of(base), kinds)
     assert export.write(student, base, manifest, "Q4_0", tmp_path)["status"] == "ok"
     assert export.verify(student, made) == 20

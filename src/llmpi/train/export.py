@@ -7,6 +7,7 @@ import numpy as np
 from llmpi.engine.records import Failed
 from llmpi.errors import CellError
 from llmpi.gguf import contents, ggml, quantizers
+from llmpi.gguf.footprint import Question, ask
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Gguf, Start
 from llmpi.train.student import Student
@@ -14,22 +15,19 @@ from llmpi.train.student import Student
 TRAINED, QUANTIZED = "trained.gguf", "quantized.gguf"
 
 
-def kinds_of(
-    base: Path, manifest: Start, quant: str, scratch: Path, threads: int | None = None
-) -> dict[str, str]:
-    """The type llama.cpp gives each tensor, by name; seen on a quantization of the untrained model,
-    since its rules (llama-quant.cpp) look at names, shapes and places.
+def kinds_of(base: Path, quant: str) -> dict[str, str]:
+    """The type llama.cpp gives each tensor, by name: its quantizer says it of the untrained model,
+    and makes nothing of it. Its rules (llama-quant.cpp) look at names, shapes and places.
 
     Raises:
         CellError: llama.cpp cannot quantize the model to this type.
     """
-    probe = scratch / "probe.gguf"
-    made = quantize(base, manifest, probe, quant, threads=threads)
-    if made["status"] != "ok":
-        raise CellError(made["reason"])
-    kinds = {name: tensor.kind for name, tensor in contents.stored(probe).items()}
-    probe.unlink()
-    return kinds
+    [said] = ask([Question(base, [quant])])
+    made = said if isinstance(said, str) else said["quants"][quant]
+    if isinstance(said, str) or isinstance(made, str):
+        raise CellError(f"what {quant} is made of, the engine cannot say: {made}")
+    names = [weight["name"] for weight in said["weights"]]
+    return dict(zip(names, made["kinds"], strict=True))
 
 
 def write(

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
+from llmpi.gguf.quantize import check_imatrix
 from llmpi.gguf.records import Gguf, Start, TrainingSettings
 from llmpi.quality.divergence.records import Corpus, TextIdentity
 from llmpi.study.training import Training
@@ -58,9 +59,10 @@ def train_qat(
         threads: at most; by default, and never more than, one for each core.
 
     Raises:
-        LlmpiError: the text is too short.
+        LlmpiError: the text is too short, or the type wants an importance matrix.
         AccidentError: the memory or the disk did not suffice; the checkpoints are left.
     """
+    check_imatrix(quant, base_manifest, None)
     for needed in (base_manifest, corpus):
         if needed["status"] != "ok":
             out.touch()

@@ -32,8 +32,8 @@ def train(
     base, quant = Path(job["base"]), job["quant"]
     checkpoints = Path(job["checkpoints"])
     with scratch(checkpoints / SCRATCH) as folder:
-        say(f"quantizes it to {quant} once, to see which tensor becomes what")
-        kinds = export.kinds_of(base, job["base_manifest"], quant, folder, job["threads"])
+        say(f"asks which tensor of a {quant} becomes what")
+        kinds = export.kinds_of(base, quant)
         check_quantizes(quant, kinds.values())
         say("reads its weights")
         weights = {name: weight.to(device) for name, weight in weights_of(base).items()}
