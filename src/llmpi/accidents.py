@@ -20,7 +20,7 @@ from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
 
 Written = TypeVar("Written")
-Kind = Literal["memory", "disk", "unwritable", "force"]
+Kind = Literal["memory", "disk", "closed", "force"]
 
 
 class AccidentError(LlmpiError):
@@ -45,7 +45,10 @@ TOLD: dict[Kind, re.Pattern[str]] = {
         r"|PytorchStreamWriter failed writing"  # torch
         r"|No usable temporary directory"  # Python, which has tried to write there
     ),
-    "unwritable": re.compile(r"Read-only file system|Input/output error"),
+    "closed": re.compile(
+        r"Permission denied|Operation not permitted|Read-only file system|Input/output error"
+        r"|Stale file handle|Too many open files"  # C
+    ),
 }
 SIGNALS: dict[int, Kind] = {
     signal.SIGKILL: "memory",  # the kernel's way to get some back
@@ -143,10 +146,10 @@ def _words(kind: Kind, what: str) -> str:
     if kind == "disk":
         free = ", ".join(f"{free / 1e9:.2f} GB in {folder}" for free, folder in sorted(_disks()))
         return f"the disk is full ({what}); free are {free}. Make room there and run again."
-    if kind == "unwritable":
+    if kind == "closed":
         return (
-            f"the disk cannot be read or written ({what}). See what the kernel says of it (dmesg), "
-            "mount it writable, and run again."
+            f"a file or folder could not be opened, read or written ({what}). See that it is there "
+            "and yours (ls -l), its disk mounted and sound (dmesg), and run again."
         )
     return f"{what}: somebody or something ended it. Run again."
 

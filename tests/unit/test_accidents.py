@@ -9,6 +9,7 @@ import pytest
 from llmpi.accidents import AccidentError, accident, supervise
 from llmpi.engine.supervise import Death
 
+CLOSED = ("EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "EMFILE", "ENFILE")
 ACCIDENTS = {
     "memory did not suffice": [
         "raise MemoryError",
@@ -39,9 +40,10 @@ ACCIDENTS = {
         # As Python ends where it looks for a folder to write to.
         "raise FileNotFoundError(errno.ENOENT, 'No usable temporary directory found in [...]')",
     ],
-    "cannot be read or written": [
-        "raise OSError(errno.EROFS, os.strerror(errno.EROFS), 'x')",
-        "raise OSError(errno.EIO, os.strerror(errno.EIO))",
+    "could not be opened, read or written": [
+        *(f"raise OSError(errno.{e}, os.strerror(errno.{e}), 'x')" for e in CLOSED),
+        "sys.exit('llama_model_load: error loading model: failed to open F16.gguf: Permission "
+        "denied')",
     ],
     "ended it": [
         "os.kill(os.getpid(), signal.SIGTERM)",
@@ -94,6 +96,7 @@ def test_no_folder_to_write_to_has_its_words_too(
 
 
 def test_exceptions_of_the_job_itself() -> None:
-    for error in (MemoryError(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results/x")):
+    full, closed = (OSError(e, os.strerror(e), "results/x") for e in (errno.ENOSPC, errno.EACCES))
+    for error in (MemoryError(), full, closed):
         assert isinstance(accident(error), AccidentError)
-    assert accident(PermissionError(errno.EACCES, os.strerror(errno.EACCES))) is None
+    assert accident(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "x")) is None

@@ -281,7 +281,7 @@ def test_the_users_error_has_no_traceback(root_logger, tmp_path: Path, capsys) -
 
 def test_ctrl_c_is_the_last_word_of_a_job_and_no_error(root_logger, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with pytest.raises(SystemExit, match="^130$"), job(str(log)):
+    with pytest.raises(SystemExit, match=r"^130$"), job(str(log)):
         raise KeyboardInterrupt
     assert log.read_text().splitlines()[-1].endswith("INFO interrupted")
     assert not error_in(log)

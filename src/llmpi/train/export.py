@@ -7,7 +7,7 @@ import numpy as np
 from llmpi.engine.records import Failed
 from llmpi.errors import CellError
 from llmpi.gguf import contents, ggml, quantizers
-from llmpi.gguf.footprint import Question, ask
+from llmpi.gguf.footprint import Question, ask_one
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Gguf, Start
 from llmpi.train.student import Student
@@ -21,8 +21,9 @@ def kinds_of(base: Path, quant: str) -> dict[str, str]:
 
     Raises:
         CellError: llama.cpp cannot quantize the model to this type.
+        AccidentError: the memory or the disk did not suffice.
     """
-    [said] = ask([Question(base, [quant])])
+    said = ask_one(Question(base, [quant]))
     made = said if isinstance(said, str) else said["quants"][quant]
     if isinstance(said, str) or isinstance(made, str):
         raise CellError(f"what {quant} is made of, the engine cannot say: {made}")
