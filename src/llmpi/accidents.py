@@ -46,7 +46,7 @@ TOLD: dict[Kind, re.Pattern[str]] = {
         r"|No usable temporary directory"  # Python, which has tried to write there
     ),
     "closed": re.compile(
-        r"Permission denied|Operation not permitted|Read-only file system|Input/output error"
+        r"Permission denied|PermissionError|Read-only file system|Input/output error"
         r"|Stale file handle|Too many open files"  # C
     ),
 }

@@ -211,7 +211,7 @@ def test_what_is_free_chooses_and_what_was_begun_goes_on(
     )
     whole = needs.MB * needs.training_mb(base.stat().st_size)
     free = whole - 1
-    monkeypatch.setattr(capacity, "memory_bytes", lambda: free)
+    monkeypatch.setattr(capacity, "own_memory_bytes", lambda: free)
     # So small a model takes as much by block: what it would need is not what is looked at here.
     monkeypatch.setattr(needs, "block_training_mb", lambda size, tokens: 1)
     assert way.trains_by_block(job, settings, CPU)
@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(
     by_block: bool,
     would: str,
 ) -> None:
-    monkeypatch.setattr(capacity, "memory_bytes", lambda: 1000)
+    monkeypatch.setattr(capacity, "own_memory_bytes", lambda: 1000)
     monkeypatch.setattr(needs, "training_mb", lambda *_: 10_000)
     job = job_of(base, corpus, tmp_path, "Q4_0", by_block=by_block)
     with pytest.raises(AccidentError, match=would):

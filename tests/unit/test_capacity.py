@@ -118,3 +118,10 @@ def test_what_the_kernel_would_slow_a_group_down_for_is_not_free(machine) -> Non
         }
     )
     assert capacity.memory_bytes() == 3 * GB
+
+
+def test_what_a_process_holds_it_need_not_find_free(machine) -> None:
+    """But files in its memory, which are counted as free already."""
+    held = "VmRSS:    900 kB\nRssAnon:     512 kB\nRssFile:     388 kB\n"
+    machine({**meminfo(5 * GB), "proc/self/status": held})
+    assert capacity.own_memory_bytes() == 5 * GB + 512 * 1024

@@ -110,13 +110,16 @@ def _is_older(page: Path, cells: Sequence[Cell]) -> bool:
     return any(file.stat().st_mtime > drawn for file in files)
 
 
+THERE = ("done", "skipped")
+
+
 def progress(cells: Sequence[Cell]) -> str:
     """How much of what decides is there."""
     found = []
     for kind in ("measured", "scored"):
         own = [cell for cell in cells if cell.asked.kind == kind]
         if own:
-            found.append(f"{sum(c.recorded for c in own)} of {len(own)} {kind}")
+            found.append(f"{sum(c.state in THERE for c in own)} of {len(own)} {kind}")
     return ", ".join(found)
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from llmpi.accidents import supervise
+from llmpi import needs
+from llmpi.accidents import check_memory, supervise
+from llmpi.device.machine import capacity
 from llmpi.engine.records import Failed
 from llmpi.engine.supervise import Death
 from llmpi.errors import LlmpiError
@@ -63,6 +65,8 @@ def made_in_child(
         LlmpiError: it refused.
         AccidentError: the memory or the disk did not suffice.
     """
+    # What else it needs it says itself, where it can be loaded.
+    check_memory(needs.MB * needs.TORCH_MB, capacity.memory_bytes(), who)
     shutil.rmtree(checkpoints / SCRATCH, ignore_errors=True)  # of one that was killed
     with whole_file(out) as partial:
         asked = job(partial)

@@ -72,7 +72,7 @@ def _remove_those_of_another(folder: Path) -> None:
 def _free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return capacity.memory_bytes()
+    return capacity.own_memory_bytes()
 
 
 def _begun(path: Path, job: Job) -> bool | None:

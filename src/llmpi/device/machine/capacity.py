@@ -24,6 +24,14 @@ def memory_bytes() -> int | None:
     return min([*found, *([] if free is None else [free])], default=None)
 
 
+def own_memory_bytes() -> int | None:
+    """What this process may come to hold: what is free, and what it holds already, but for files,
+    which can be given up."""
+    free = memory_bytes()
+    held = re.search(r"^RssAnon:\s+(\d+) kB$", _text(environment.PROC / "self/status"), re.M)
+    return free if free is None or held is None else free + int(held[1]) * 1024
+
+
 def processors() -> int:
     """Threads that compute best here: one for each core that this process may use.
 

@@ -46,7 +46,7 @@ def probe(job: Job) -> Learned:
     window = min(asked, network.context_tokens)
     if device.type == "cpu":
         memory = needs.MB * _mb(base.stat().st_size, window, trains=settings is not None)
-        check_memory(memory, capacity.memory_bytes(), f"a block that learns for {quant}")
+        check_memory(memory, capacity.own_memory_bytes(), f"a block that learns for {quant}")
     tokens = spread(base, job["text"], tokens=window, windows=WINDOWS, least=HELD_OUT_EVERY)
     with scratch(Path(job["folder"])) as folder:
         say(f"quantizes it to {type_of(quant)}")

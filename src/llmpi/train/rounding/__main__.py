@@ -111,7 +111,7 @@ def _begin(base: Path, network: Network, job: Job) -> None:
         f"steps each: about {memory / 1e9:.1f} GB of memory, less than {minutes} minutes"
     )
     if not torch.cuda.is_available():
-        check_memory(memory, capacity.memory_bytes(), f"the rounding of {job['quant']}")
+        check_memory(memory, capacity.own_memory_bytes(), f"the rounding of {job['quant']}")
 
 
 def _quantized(base: Path, job: Job, out: Path) -> Gguf:
