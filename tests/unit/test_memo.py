@@ -7,7 +7,9 @@ from pathlib import Path
 import made_records as made
 import made_study
 import pytest
+from gguf_edit import edited
 from made_costs import COST, PI
+from tiny_llama import tiny_llama
 
 from llmpi import layout
 from llmpi.decide.choice import recommend
@@ -323,12 +325,16 @@ def test_the_third_point_counts_what_training_would_take_and_bring() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hub", "counted"), [("google/gemma-2-2b-it", False), ("Qwen/Qwen3-0.6B", True)]
+    ("said", "counted"), [({"llama.final_logit_softcapping": 30}, False), ({}, True)]
 )
-def test_training_is_counted_of_no_model_that_is_known_not_to_be_trainable(
-    hub: str, counted: bool
+def test_training_is_counted_of_no_model_that_cannot_be_trained(
+    said: dict[str, int], counted: bool, tmp_path: Path
 ) -> None:
-    content = told({"models": {"llama-1b": {"source": {"hub": hub}}}, "cost": COST})
+    def lies_here() -> None:
+        gguf = Path(layout.at(layout.GGUF, model="llama-1b", quant="Q4_0"))
+        edited(tiny_llama(tmp_path), gguf, said)
+
+    content = told({"cost": COST}, before=lies_here)
     assert content["pick"]["quant"] == "Q4_0"
     assert (content["training"] is not None) == counted
     for language, words in (("en", "is not in it: once about"), ("ja", "QAT）は含まれていません")):

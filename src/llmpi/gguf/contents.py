@@ -30,6 +30,15 @@ class Stored(NamedTuple):
     """Its bytes, mapped."""
 
 
+def names(handle: int) -> list[str]:
+    """Of the tensors of a GGUF header."""
+    base = _library()
+    return [
+        base.gguf_get_tensor_name(handle, i).decode("utf-8", "replace")
+        for i in range(base.gguf_get_n_tensors(handle))
+    ]
+
+
 def stored(path: Path, *, edit: bool = False) -> dict[str, Stored]:
     """The tensors of a sound GGUF file, by name, in the file's order; to `edit`, their bytes are
     the file's."""

@@ -6,8 +6,10 @@ before anything runs. What llama.cpp computes otherwise than transformers is ref
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmpi.errors import CellError
+from llmpi.gguf import contents
 from llmpi.gguf.contents import Fields
 
 EMBEDDING, OUTPUT, OUTPUT_NORM = "token_embd.weight", "output.weight", "output_norm.weight"
@@ -89,6 +91,18 @@ class Header:
     @property
     def scaling_factor(self) -> float:
         return self.number("rope.scaling.factor", 1.0)
+
+
+def header_of(gguf: Path) -> Header:
+    """Of a sound file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with contents.header(gguf) as handle:
+        architecture = contents.fields(handle, ("general.architecture",))
+        own = tuple(f"{name}." for name in architecture.values())
+        return Header(architecture | contents.fields(handle, own), contents.names(handle))
 
 
 @dataclass(frozen=True)

@@ -71,5 +71,6 @@ def _sentences(text: str) -> Iterator[str]:
             yield sentence
 
 
-def _whole(origin: TextOrigin) -> dict[str, object]:
-    return {key: value for key, value in origin.items() if key not in ("from_pct", "to_pct")}
+def _whole(origin: TextOrigin) -> frozenset[tuple[str, object]]:
+    """What names the source that it is a part of."""
+    return frozenset(item for item in origin.items() if item[0] not in ("from_pct", "to_pct"))

@@ -1,8 +1,10 @@
 """What a memo has to say, in no language yet: taken from the summary and the recommendation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
+from llmpi import layout
 from llmpi.decide.candidates import blamed
 from llmpi.decide.records import (
     Aim,
@@ -22,10 +24,8 @@ from llmpi.decide.records import (
 )
 from llmpi.decide.scores import number
 from llmpi.decide.values import CHECKS
-from llmpi.errors import CellError, LlmpiError
+from llmpi.errors import CellError
 from llmpi.gguf import trainable
-from llmpi.plan.learning import header_of
-from llmpi.plan.model_facts import model_of
 from llmpi.plan.presets import Range
 from llmpi.plan.usual import BY_BLOCK, USUAL, of_training
 from llmpi.quant_types import FLOATS, is_published, is_trained
@@ -478,7 +478,7 @@ def training(study: Study, pick: MemoVariant) -> MemoTraining | None:
     """What the plan says of training the pick's model for few bits, block by block; nothing of one
     that is known not to be trainable."""
     size, bits = pick["file_bytes"], pick["bits_per_weight"]
-    if not size or not bits or not _rounded(pick["quant"]) or _cannot_learn(study, pick["model"]):
+    if not size or not bits or not _rounded(pick["quant"]) or _cannot_learn(pick):
         return None
     parameters = round(8 * size / bits)
     asked = study.models[pick["model"]].training or (study.qat and study.qat.training)
@@ -493,14 +493,15 @@ def training(study: Study, pick: MemoVariant) -> MemoTraining | None:
     }
 
 
-def _cannot_learn(study: Study, model: str) -> bool:
-    """Whether that is known of it, by what is here."""
+def _cannot_learn(pick: MemoVariant) -> bool:
+    """By the header of its file, while that lies here."""
+    gguf = Path(layout.at(layout.GGUF, model=pick["model"], quant=pick["quant"]))
+    if not gguf.is_file():
+        return False
     try:
-        trainable.check(header_of(model_of(study, model, ask_hub=False)))
+        trainable.check(trainable.header_of(gguf))
     except CellError:
         return True
-    except LlmpiError:
-        return False
     return False
 
 
