@@ -17,8 +17,7 @@ SENTENCES = re.compile(r"[^.,:;!?。、！？]+")
 LEAST_CHARACTERS = 20
 """Of a sentence; what is shorter stands in any text."""
 MOST = 0.1
-"""Of what is scored may stand in another text; sources that know nothing of each other have a
-twentieth in common: licences, quotations."""
+"""Of what is scored may stand in another text: a quotation or a licence makes no copy."""
 
 
 def check_unseen(

@@ -63,8 +63,8 @@ def learn_rounding(
         corpus: a failed one is passed on.
         imatrix, imatrix_manifest: as `quantize` takes them.
         checkpoints: a folder for the blocks that are done, so that what is interrupted goes on
-            where it stopped, to the same file; removed when there is a
-            manifest, kept at any other end.
+            where it stopped, to the same file; removed when there is a manifest, kept at any
+            other end.
         threads: at most; by default, and never more than, one for each core.
 
     Raises:
