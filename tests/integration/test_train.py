@@ -18,6 +18,7 @@ from tiny_training import corpus_in, manifest_of
 
 from benchmarks.small_models import small_models
 from llmpi import needs
+from llmpi.accidents import AccidentError
 from llmpi.device.machine import capacity
 from llmpi.engine.llama import Engine, Settings
 from llmpi.engine.records import Failed
@@ -125,6 +126,15 @@ def test_a_model_of_which_nothing_can_be_quantized_is_not_trained(
     write_start(tmp_path / "tokenizer.gguf", path, size, seed=1)
     made = train(path, corpus, tmp_path, "Q4_0", by_block=by_block)
     assert made["status"] == "failed" and "no tensor can be quantized" in made["reason"]
+
+
+def test_what_is_too_small_for_torch_is_told_before_it_is_loaded(
+    base: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 1000)
+    with pytest.raises(AccidentError, match=r"the training needs about 0\.6 GB of memory"):
+        train(base, corpus, tmp_path)
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("by_block", [False, True])

@@ -17,9 +17,9 @@ from llmpi.gguf.contents import Stored
 from llmpi.gguf.mix.best import best
 from llmpi.gguf.mix.errors import errors, write_as_if
 from llmpi.gguf.mix.goals import Goal
-from llmpi.gguf.mix.groups import Group, aligned, bytes_of, choice_of, grouped
+from llmpi.gguf.mix.groups import BudgetError, Group, aligned, bytes_of, choice_of, grouped
 from llmpi.gguf.mix.made import called, file_type, tensor_types
-from llmpi.gguf.mix.solver import BudgetError, Option, as_expected, cheapest, choose
+from llmpi.gguf.mix.solver import Option, as_expected, cheapest, choose
 from llmpi.gguf.mix.splits import divided
 from llmpi.gguf.quantizers import dequantized, kinds, quantized
 from llmpi.quant_types import (

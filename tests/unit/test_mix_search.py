@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tiny_llama import SIZE, tiny_llama, write_tokenizer
 
 from llmpi.accidents import AccidentError
 from llmpi.errors import LlmpiError
+from llmpi.gguf import quantizers
 from llmpi.gguf.calibrate import calibrate
 from llmpi.gguf.contents import stored
 from llmpi.gguf.mix.groups import grouped
@@ -161,6 +163,22 @@ def test_a_mix_that_may_lose_so_much_takes_the_least_bytes(base: Path, tmp_path:
     assert made["status"] == "ok" and made["mix"], made
     assert made["mix"]["kld_nats"] + max(0.0, mix["rounding_nats"]) <= float(nats)
     assert mix["limit_bytes"] is None and mix["taken_bytes"] < wide["taken_bytes"]
+
+
+def test_weights_are_quantized_on_the_threads_of_their_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = []
+
+    def pool(threads: int) -> ThreadPoolExecutor:
+        pools.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(quantizers, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr(quantizers.capacity, "processors", lambda: 5)
+    weights = np.ones((16, 32), np.float32)
+    for most in (None, 3):
+        monkeypatch.setattr(quantizers, "most", most)
+        quantized(weights, "Q8_0")
+    assert pools == [5, 3]
 
 
 def test_a_search_that_is_killed_leaves_what_it_probed(

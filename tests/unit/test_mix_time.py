@@ -22,10 +22,10 @@ from llmpi.engine import info
 from llmpi.engine.llama import EngineError
 from llmpi.engine.records import MeasuredRates, Rate, Rates
 from llmpi.gguf.contents import stored
-from llmpi.gguf.mix.groups import UNIFORM, Group, grouped
+from llmpi.gguf.mix.groups import UNIFORM, BudgetError, Group, grouped
 from llmpi.gguf.mix.search import search
 from llmpi.gguf.mix.seconds import NS, Shape, Times, timed, wanted
-from llmpi.gguf.mix.solver import BudgetError, chosen
+from llmpi.gguf.mix.solver import chosen
 from llmpi.gguf.quantize import quantize
 from llmpi.gguf.records import Gguf, Mix
 from llmpi.quant_types import (

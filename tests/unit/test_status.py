@@ -168,6 +168,7 @@ def test_logs_are_found_by_the_wildcards_of_the_file(name: str) -> None:
         (layout.MODEL_MANIFEST, "results/models/m/manifest.json"),
         (layout.RATES, "results/rates/board/m.json"),
         (layout.RECEIPT, "results/deploy/pi/m/Q4_0.json"),
+        (layout.IMATRIX_MANIFEST, "results/imatrix/m.json"),
     ],
 )
 def test_what_is_to_be_tried_again_is_where_it_failed(pattern: str, file: str) -> None:

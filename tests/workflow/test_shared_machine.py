@@ -73,6 +73,18 @@ def test_a_job_larger_than_the_machine_runs_alone(study: Path) -> None:
     assert at_once(study, "quantize_gguf") == 1
 
 
+def test_where_nothing_is_free_jobs_run_one_by_one(study: Path) -> None:
+    """By a limit of 0 each would be held to 0, and all would begin at once."""
+    (study / "Snakefile").write_text(
+        "from llmpi.device.machine import capacity\n"
+        "capacity.memory_bytes = lambda: 0\n"
+        f'include: "{ROOT}/Snakefile"\n'
+        'print("limit:", dict(workflow.global_resources.unwrapped_items())["mem_mb"])\n'
+    )
+    arguments = ("--cores", "16", "--dry-run", "--configfile", "study.yaml", "--", MADE[0])
+    assert "limit: 1\n" in run_snakemake(*arguments, cwd=study).stdout
+
+
 def test_other_cores_make_other_threads_and_rerun_nothing(study: Path) -> None:
     arguments = ["--configfile", "study.yaml", "--", *MADE]
     run_snakemake("--cores", "1", *arguments, cwd=study)

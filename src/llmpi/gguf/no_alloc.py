@@ -38,7 +38,7 @@ from llmpi.gguf.footprint import (
     Weight,
     WrittenQuestion,
 )
-from llmpi.gguf.mix.groups import UNIFORM, choice_of
+from llmpi.gguf.mix.groups import UNIFORM, BudgetError, choice_of
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import (
     FTYPES,
@@ -438,7 +438,7 @@ def _mixed(
     stored: Mapping[str, contents.Stored],
 ) -> Quantized:
     """What a mix will weigh: as much as its budget lets it, whatever types a search finds."""
-    from llmpi.gguf.mix.solver import BudgetError, as_expected  # with numpy, for mixes alone
+    from llmpi.gguf.mix.solver import as_expected  # with numpy, for mixes alone
 
     if budget.loss_nats:
         raise RefusedError(f"{quant}: how large it is, only its search tells")

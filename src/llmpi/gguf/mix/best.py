@@ -15,10 +15,10 @@ from statistics import median
 from typing import TypedDict
 
 from llmpi.gguf.mix.goals import Chosen, Goal
-from llmpi.gguf.mix.groups import Group
+from llmpi.gguf.mix.groups import BudgetError, Group
 from llmpi.gguf.mix.probe import Divergences, Types
 from llmpi.gguf.mix.seconds import NS
-from llmpi.gguf.mix.solver import BudgetError, Losses
+from llmpi.gguf.mix.solver import Losses
 from llmpi.gguf.records import MixGroup, MixOption, MixProbe, MixProxy, MixRound
 from llmpi.quant_types import TensorType
 

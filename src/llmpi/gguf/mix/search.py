@@ -34,10 +34,10 @@ from llmpi.gguf.imatrix import read as read_matrix
 from llmpi.gguf.mix.best import best, worth
 from llmpi.gguf.mix.errors import Importance, errors
 from llmpi.gguf.mix.goals import Goal
-from llmpi.gguf.mix.groups import Group, choice_of
+from llmpi.gguf.mix.groups import BudgetError, Group, choice_of
 from llmpi.gguf.mix.probe import Probed, Probes, remove_written
 from llmpi.gguf.mix.seconds import NS, Timed, products, timed, told
-from llmpi.gguf.mix.solver import BudgetError, Losses, as_expected
+from llmpi.gguf.mix.solver import Losses, as_expected
 from llmpi.gguf.mix.splits import divided
 from llmpi.gguf.records import (
     Imatrix,

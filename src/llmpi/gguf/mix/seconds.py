@@ -11,8 +11,7 @@ from llmpi.engine.records import Rates
 from llmpi.gguf import footprint
 from llmpi.gguf.contents import stored
 from llmpi.gguf.footprint import Footprint, Quantized
-from llmpi.gguf.mix.groups import UNIFORM, Group
-from llmpi.gguf.mix.solver import BudgetError
+from llmpi.gguf.mix.groups import UNIFORM, BudgetError, Group
 from llmpi.gguf.quantizers import kinds
 from llmpi.quant_types import FLOATS, TENSOR_TYPES
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmpi.gguf.mix.groups import BudgetError as BudgetError
-from llmpi.gguf.mix.groups import Group
+from llmpi.gguf.mix.groups import BudgetError, Group
 from llmpi.quant_types import TensorType
 
 SCALE = 1e6
