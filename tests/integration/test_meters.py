@@ -23,7 +23,7 @@ from support import until
 from llmpi.device.commands.meter import meter as meter_command
 from llmpi.device.machine import environment
 from llmpi.device.machine.energy import Samples, Window, energy_j, prefers_counter
-from llmpi.device.machine.sampler import power, read, sampling
+from llmpi.device.machine.sampler import EDGE_READINGS, power, read, sampling
 from llmpi.device.records import Meter
 from llmpi.errors import LlmpiError
 from llmpi.remote import requests
@@ -112,9 +112,14 @@ def test_what_is_measured_lies_between_readings(tmp_path: Path) -> None:
     meter = requests.meter(HwmonMeter(kind="hwmon", path=str(source), interval_s=0.2))
     out = tmp_path / "out"
 
+    def count(what: str) -> int:
+        return sum(what in sample for sample in read(out))
+
+    def failed() -> int:
+        return count("error")
+
     def later() -> threading.Thread:
         """Once a reading failed."""
-        failed = lambda: sum("error" in sample for sample in read(out))  # noqa: E731
         before = failed()
 
         def mend() -> None:
@@ -129,7 +134,8 @@ def test_what_is_measured_lies_between_readings(tmp_path: Path) -> None:
     with sampling(meter, out):
         start = time.monotonic()
         first.join()
-        time.sleep(1)
+        # So many that those that fail, ten more at most, are the fourth part that may.
+        until(lambda: count("p") >= 3 * (failed() + EDGE_READINGS))
         put(source, "busy\n")
         end = time.monotonic()
         last = later()

@@ -55,6 +55,7 @@ class Sampled:
         self._rows = _kept_rows(kept)
         self._failures: list[str] = []
         self._end = threading.Event()
+        self._keeping = threading.Lock()
 
     def poll(self, read: ReadPlug, interval_s: float) -> None:
         """Until `stop`."""
@@ -67,12 +68,18 @@ class Sampled:
                     log.warning("the meter failed: %s", error)
                 self._failures.append(str(error))
             else:
-                row = ((asked + time.time()) / 2, power_w, counter_j)
-                self._rows.append(row)
-                with contextlib.suppress(OSError), self._kept.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                self._keep(((asked + time.time()) / 2, power_w, counter_j))
             if self._end.wait(interval_s):
                 return
+
+    def _keep(self, row: Row) -> None:
+        """Unless it comes behind `stop`, behind which a file may be gone for good."""
+        with self._keeping:
+            if self._end.is_set():
+                return
+            self._rows.append(row)
+            with contextlib.suppress(OSError), self._kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
     def stop(self, *, after: float | None = None, within_s: float = 0.0) -> None:
         """End it.
@@ -84,7 +91,8 @@ class Sampled:
         deadline = time.monotonic() + within_s
         while after and not self._sees(after) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self._end.set()
+        with self._keeping:
+            self._end.set()
 
     def _sees(self, when: float) -> bool:
         return bool(self._rows) and self._rows[-1][0] > when
