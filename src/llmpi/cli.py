@@ -4,6 +4,8 @@ What only one command needs, and is slow to import, is imported when that is ask
 """
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -265,12 +267,25 @@ def _main(argv: Sequence[str] | None) -> int:
     args = arguments().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        return run(args)
+        status = run(args)
+        sys.stdout.flush()
     except (LlmpiError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            return 141  # as a shell says it
         print(f"llmpi: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # as a shell says it
+        return 130
+    return status
+
+
+def _has_no_reader() -> bool:
+    """Whether who reads what is printed has seen enough, as `head` has; no more is printed then."""
+    stdout = select.poll()
+    stdout.register(1, 0)
+    if gone := any(event & (select.POLLERR | select.POLLHUP) for _, event in stdout.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return gone
 
 
 if __name__ == "__main__":

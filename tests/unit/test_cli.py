@@ -1,6 +1,7 @@
 """`llmpi` itself: light, and its errors are words."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,18 @@ def test_a_config_that_is_not_there_is_named(
 ) -> None:
     assert cli.main([*command, "--configfile", str(tmp_path / "none.yaml")]) == 1
     assert capsys.readouterr().err == f"llmpi: {tmp_path}/none.yaml: there is no such file\n"
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "status"])
+def test_a_reader_who_has_seen_enough_is_no_error(command: str) -> None:
+    """As `| head` is, be it gone before anything was printed."""
+    gone, out = os.pipe()
+    os.close(gone)
+    done = subprocess.run(
+        [sys.executable, "-m", "llmpi.cli", command], stdout=out, stderr=subprocess.PIPE, text=True
+    )
+    os.close(out)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_file_that_cannot_be_written_is_named(
