@@ -37,6 +37,9 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2
 # Ended jobs can be asked for: what the executor does where there is no accounting.
 MinJobAge=3600
+# On a busy machine its processes let each other wait.
+MessageTimeout=100
+BatchStartTimeout=100
 ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu

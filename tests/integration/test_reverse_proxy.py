@@ -90,7 +90,7 @@ def test_an_answer_that_breaks_off_is_told(tmp_path: Path, monkeypatch: pytest.M
     with proxied(talk, tmp_path) as proxy:
         monkeypatch.setenv("SSL_CERT_FILE", str(proxy.certificate))
         with pytest.raises(EndpointError, match=r"breaks off|broke off"):
-            Client(request(f"{proxy.url}/v1")).complete("Once", 8, 5.0)
+            Client(request(f"{proxy.url}/v1")).complete("Once", 8, PATIENCE_S)
         with pytest.raises(http.client.IncompleteRead):
             asked(proxy, "POST", "/v1/completions", b"{}").read()
 
